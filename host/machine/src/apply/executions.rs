@@ -1,0 +1,345 @@
+//! Starting executions, and recording what their sessions do.
+
+use super::promises::New;
+use super::{Effect, Rejection, Reply, Step};
+use crate::execution::Answer;
+use crate::{
+    Ask, Awaiter, CallOptions, Completion, Digest, Entry, Event, Execution, Id, IdError, MAX_ID_BYTES, Outcome, Owner,
+    Payload, Progress, PromiseKind, Rest, State, Task, TaskState,
+};
+
+/// The address of this host's own functions, which a call may name as its target.
+const OWN_TARGET: &str = "poll://any@wasm";
+/// The longest id of an execution: its steps' ids are longer by a separator and ten digits, and must be ids as well.
+const MAX_EXECUTION_ID_BYTES: usize = MAX_ID_BYTES - 11;
+/// The deadline of a detached call that has none of its own: a year.
+const DETACHED_TIMEOUT_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+
+impl<S: State> Step<'_, S> {
+    pub(super) fn invoke(
+        &mut self,
+        id: Id,
+        function: String,
+        arguments: Payload,
+        timeout_at: u64,
+        seed: u64,
+    ) -> Result<Reply, Rejection> {
+        if self.attach(&id, &function, &arguments)? {
+            return Ok(Reply::Promise { created: false });
+        }
+        let component = self.component_for(&function, None).ok_or(Rejection::NoFunction(function.clone()))?;
+        let kind = PromiseKind::Call { function };
+        let new = New { id, kind, owner: None, param: arguments, timeout_at, awaiters: Vec::new() };
+        self.start(new, component, seed);
+        Ok(Reply::Promise { created: true })
+    }
+
+    /// Whether the call is there already. One id stands for one call: the same function with the same arguments.
+    fn attach(&mut self, id: &Id, function: &str, arguments: &Payload) -> Result<bool, Rejection> {
+        self.expire(id);
+        let Some(promise) = self.state.promise(id) else { return Ok(false) };
+        let taken = |what| Err(Rejection::Taken { id: id.clone(), what });
+        match promise.function() {
+            None => taken("it is a promise, not an execution"),
+            Some(name) if name != function => taken("it is of another function"),
+            Some(_) if promise.param != *arguments => taken("it has other arguments"),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// A new promise, and the execution that settles it.
+    fn start(&mut self, new: New, component: Digest, seed: u64) {
+        let id = new.id.clone();
+        self.create(new);
+        let now = self.now;
+        let promise = self.state.promise_mut(&id).expect("it was created above");
+        let is_pending = promise.outcome.is_none();
+        let state = if is_pending { TaskState::Runnable } else { TaskState::Fulfilled };
+        promise.execution = Some(Box::new(Execution {
+            component,
+            seed,
+            task: Task { state, version: 0 },
+            steps: 0,
+            entries: 1,
+            outputs: 0,
+            ready: Default::default(),
+            open: Default::default(),
+            held: None,
+        }));
+        self.state.append(&id, &Entry::Started { component, seed, now });
+        if is_pending {
+            self.effects.push(Effect::Runnable(id));
+        }
+    }
+
+    pub(super) fn acquire(&mut self, id: Id) -> Result<Reply, Rejection> {
+        self.expire(&id);
+        let execution = self.execution(&id)?;
+        if execution.task.state != TaskState::Runnable {
+            return Err(Rejection::Stale(id));
+        }
+        execution.task.version += 1;
+        let version = execution.task.version;
+        self.changed = true;
+        Ok(Reply::Acquired { version })
+    }
+
+    pub(super) fn hold(&mut self, id: Id, version: u32, reason: String) -> Result<Reply, Rejection> {
+        let task = &mut self.claimed(&id, version)?.task;
+        task.state = TaskState::Held;
+        self.execution(&id)?.held = Some(reason);
+        self.changed = true;
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn progress(&mut self, progress: Progress) -> Result<Reply, Rejection> {
+        let Progress { id, version, told, events, output, rest } = progress;
+        self.claimed(&id, version)?;
+        self.changed = true;
+        if let Some((step, now)) = told {
+            self.tell(&id, step, now)?;
+        }
+        for event in events {
+            self.event(&id, event)?;
+        }
+        for piece in output {
+            self.execution(&id)?.outputs += 1;
+            self.state.write(&id, piece);
+        }
+        match rest {
+            Rest::Running => {}
+            Rest::Waiting => {
+                let execution = self.execution(&id)?;
+                let rested = execution.ready.is_empty();
+                execution.task.state = if rested { TaskState::Suspended } else { TaskState::Runnable };
+            }
+            Rest::Finished(outcome) => self.finish(&id, outcome),
+        }
+        Ok(Reply::Progressed)
+    }
+
+    fn tell(&mut self, id: &Id, step: u32, now: u64) -> Result<(), Rejection> {
+        let ready = &mut self.execution(id)?.ready;
+        let index = ready.iter().position(|ready| ready.step == step);
+        let Some(answer) = index.and_then(|index| ready.remove(index)).map(|ready| ready.answer) else {
+            return Err(malformed(id, format!("told of step {step}, which has no answer")));
+        };
+        let completion = match answer {
+            Answer::Here(completion) => completion,
+            Answer::Promise(promise) => match self.state.promise(&promise).and_then(|p| p.outcome.clone()) {
+                Some(outcome) => Completion::Settled(outcome),
+                None => return Err(malformed(id, format!("told of step {step}, which is still pending"))),
+            },
+        };
+        self.append(id, &Entry::Told { step, completion, now })
+    }
+
+    fn event(&mut self, id: &Id, event: Event) -> Result<(), Rejection> {
+        self.append(id, &Entry::of(&event))?;
+        match event {
+            Event::Asked { step, ask } => {
+                let execution = self.execution(id)?;
+                if step != execution.steps + 1 {
+                    return Err(malformed(id, format!("step {step} after step {}", execution.steps)));
+                }
+                execution.steps = step;
+                self.asked(id, step, ask)
+            }
+            Event::Dropped { step } => self.dropped(id, step),
+            Event::Recorded { step, outcome } => {
+                let child = id.child(step)?;
+                self.expire(&child);
+                if self.state.promise(&child).is_some_and(|p| p.outcome.is_none()) {
+                    self.settle(&child, outcome, self.now);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn asked(&mut self, id: &Id, step: u32, ask: Ask) -> Result<(), Rejection> {
+        let deadline = self.state.promise(id).map_or(self.now, |p| p.timeout_at);
+        let within = |timeout_ms: Option<u64>, now: u64| timeout_ms.map_or(u64::MAX, |ms| now.saturating_add(ms));
+        match ask {
+            Ask::Call { function, arguments, options, detached } => {
+                let own = within(options.timeout_ms, self.now);
+                let timeout_at = match detached {
+                    true if options.timeout_ms.is_none() => self.now + DETACHED_TIMEOUT_MS,
+                    true => own,
+                    false => own.min(deadline),
+                };
+                let call = Call { function, arguments, options, detached, timeout_at };
+                if let Err(reason) = self.call(id, step, call) {
+                    // Nobody waits for the answer of a detached call: what became of it is found at its id.
+                    if !detached {
+                        self.answer(id, step, Answer::Here(Completion::Refused(reason)));
+                    }
+                }
+            }
+            Ask::Sleep { until_ms } => self.own_step(id, step, PromiseKind::Sleep, until_ms, true)?,
+            Ask::CreatePromise { timeout_ms } => {
+                let timeout_at = within(timeout_ms, self.now).min(deadline);
+                self.own_step(id, step, PromiseKind::External, timeout_at, false)?;
+            }
+            Ask::Step { name } => self.own_step(id, step, PromiseKind::Step { name }, deadline, false)?,
+            Ask::AwaitPromise { id: promise } => match self.awaited(id, &promise) {
+                Ok(promise) => self.wait_for(id, step, promise),
+                Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
+            },
+            Ask::SettlePromise { id: promise, outcome } => {
+                let settled = match self.awaited(id, &promise) {
+                    Ok(promise) => {
+                        self.settle_from_outside(promise, outcome).map_err(|rejection| rejection.to_string())
+                    }
+                    Err(reason) => Err(reason),
+                };
+                let completion = settled.map_or_else(Completion::Refused, |_| Completion::Done);
+                self.answer(id, step, Answer::Here(completion));
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, id: &Id, step: u32, call: Call) -> Result<(), String> {
+        if let Some(target) = call.options.target.as_deref()
+            && target != OWN_TARGET
+        {
+            return Err(format!("nothing is known at {target:?}; this host's own functions are at {OWN_TARGET:?}"));
+        }
+        let child = call.options.id_for(id, step).map_err(|error| error.to_string())?;
+        if child.as_str().len() > MAX_EXECUTION_ID_BYTES {
+            return Err(IdError::TooDeep.to_string());
+        }
+        let caller = self.execution(id).map_err(|error| error.to_string())?;
+        let (seed, own_component) = (child_seed(caller.seed, step), caller.component);
+        if !self.attach(&child, &call.function, &call.arguments).map_err(|error| error.to_string())? {
+            let component = self
+                .component_for(&call.function, Some(&own_component))
+                .ok_or_else(|| Rejection::NoFunction(call.function.clone()).to_string())?;
+            let new = New {
+                id: child.clone(),
+                kind: PromiseKind::Call { function: call.function },
+                owner: Some(Owner { execution: id.clone(), step, detached: call.detached }),
+                param: call.arguments,
+                timeout_at: call.timeout_at,
+                awaiters: Vec::new(),
+            };
+            self.start(new, component, seed);
+        }
+        if !call.detached {
+            if child == *id {
+                return Err("an execution can't wait for itself".into());
+            }
+            self.wait_for(id, step, child);
+        }
+        Ok(())
+    }
+
+    /// A step whose promise only this execution has made.
+    fn own_step(&mut self, id: &Id, step: u32, kind: PromiseKind, at: u64, waits: bool) -> Result<(), Rejection> {
+        let owner = Some(Owner { execution: id.clone(), step, detached: false });
+        let child = id.child(step)?;
+        self.create(New {
+            id: child.clone(),
+            kind,
+            owner,
+            param: Payload::new(),
+            timeout_at: at,
+            awaiters: Vec::new(),
+        });
+        if waits {
+            self.wait_for(id, step, child);
+        } else {
+            self.execution(id)?.open.insert(step, None);
+        }
+        Ok(())
+    }
+
+    /// The promise that a guest names, if it may wait for it or settle it.
+    fn awaited(&mut self, id: &Id, promise: &str) -> Result<Id, String> {
+        let promise = Id::parse(promise).map_err(|error| error.to_string())?;
+        self.expire(&promise);
+        if promise == *id {
+            return Err("an execution can't wait for its own promise, or settle it".into());
+        }
+        if self.state.promise(&promise).is_none() {
+            return Err(Rejection::NoPromise(promise).to_string());
+        }
+        Ok(promise)
+    }
+
+    /// The step completes when the promise is settled: now, if it is.
+    fn wait_for(&mut self, id: &Id, step: u32, promise: Id) {
+        let awaited = self.state.promise_mut(&promise).expect("the caller has made or found it");
+        if awaited.outcome.is_some() {
+            return self.answer(id, step, Answer::Promise(promise));
+        }
+        awaited.awaiters.push(Awaiter { execution: id.clone(), step });
+        let other = (id.child(step).as_ref() != Ok(&promise)).then_some(promise);
+        if let Ok(execution) = self.execution(id) {
+            execution.open.insert(step, other);
+        }
+    }
+
+    /// The guest no longer waits. A called function runs on; a sleep that nobody waits for is over.
+    fn dropped(&mut self, id: &Id, step: u32) -> Result<(), Rejection> {
+        let execution = self.execution(id)?;
+        execution.ready.retain(|ready| ready.step != step);
+        let Some(other) = execution.open.get(&step).cloned() else { return Ok(()) };
+        let awaited = match other {
+            Some(other) => other,
+            None => id.child(step)?,
+        };
+        let Some(promise) = self.state.promise_mut(&awaited) else { return Ok(()) };
+        promise.awaiters.retain(|awaiter| awaiter.execution != *id || awaiter.step != step);
+        let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step);
+        if is_own && promise.kind == PromiseKind::Sleep {
+            self.settle(&awaited, Outcome::Canceled, self.now);
+        } else if !is_own {
+            self.execution(id)?.open.remove(&step);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, id: &Id, entry: &Entry) -> Result<(), Rejection> {
+        self.execution(id)?.entries += 1;
+        self.state.append(id, entry);
+        Ok(())
+    }
+
+    fn execution(&mut self, id: &Id) -> Result<&mut Execution, Rejection> {
+        let promise = self.state.promise_mut(id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
+        promise.execution.as_deref_mut().ok_or_else(|| Rejection::NoExecution(id.clone()))
+    }
+
+    /// The execution, if a session with this version may record its progress.
+    fn claimed(&mut self, id: &Id, version: u32) -> Result<&mut Execution, Rejection> {
+        self.expire(id);
+        let execution = self.execution(id)?;
+        match execution.task.state {
+            TaskState::Runnable | TaskState::Suspended if execution.task.version == version => Ok(execution),
+            _ => Err(Rejection::Stale(id.clone())),
+        }
+    }
+}
+
+/// A call, as a guest asked for it.
+struct Call {
+    function: String,
+    arguments: Payload,
+    options: CallOptions,
+    detached: bool,
+    timeout_at: u64,
+}
+
+fn malformed(id: &Id, what: String) -> Rejection {
+    Rejection::Malformed { id: id.clone(), what }
+}
+
+/// The seed of a child, so that no two executions of a tree draw the same numbers (the finaliser of SplitMix64).
+fn child_seed(seed: u64, step: u32) -> u64 {
+    let mut z = seed.wrapping_add(u64::from(step).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,173 @@
+//! The transition: a record, applied to the state.
+//!
+//! `promises` owns creating, settling and expiring; `executions` owns what a session may record. Both work through
+//! [`Step`], which holds the state, the time, and what follows.
+
+mod executions;
+mod promises;
+#[cfg(test)]
+mod tests;
+
+use crate::{Component, Digest, Id, IdError, Op, PromiseState, Record, State};
+
+/// What came of a record.
+#[derive(Debug)]
+pub struct Applied {
+    /// The answer for whoever put it.
+    pub reply: Result<Reply, Rejection>,
+    /// What is to be done, in order.
+    pub effects: Vec<Effect>,
+    /// Whether the state changed, so that the record must be kept. A rejected record can still have changed something:
+    /// it may have found a deadline passed.
+    pub changed: bool,
+}
+
+/// A record that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A promise is there. `created`: it wasn't before.
+    Promise {
+        /// Whether this record made it.
+        created: bool,
+    },
+    /// Done, or found done.
+    Done,
+    /// The session may go on, under this version.
+    Acquired {
+        /// The fence.
+        version: u32,
+    },
+    /// What the turn was, is recorded.
+    Progressed,
+}
+
+/// Something that follows from a record. The order matters: a session that is stopped must not be found waiting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The execution can go on: it has just started, or something that it waits for was settled.
+    Runnable(Id),
+    /// The execution was ended from outside: its session, if there is one, has nothing more to do.
+    Stop(Id),
+    /// The promise has its outcome: whoever waits for it is to be answered.
+    Settled(Id),
+}
+
+/// Why a record was not accepted. The state is as it was, except for deadlines that have passed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// A name that no current component exports.
+    #[error("there is no function named {0:?}: upload a component that has it")]
+    NoFunction(String),
+    /// An id that nothing has.
+    #[error("there is no promise with the id {0:?}")]
+    NoPromise(Id),
+    /// A promise that is not the result of a function.
+    #[error("{0:?} is a promise, not an execution")]
+    NoExecution(Id),
+    /// Settled before, in another way.
+    #[error("{id:?} is already settled: {}", state.as_str())]
+    Settled {
+        /// Which promise.
+        id: Id,
+        /// How it was settled.
+        state: PromiseState,
+    },
+    /// The id of a call stands for another one.
+    #[error("the id {id:?} is taken by another call: {what}")]
+    Taken {
+        /// Which id.
+        id: Id,
+        /// What is different about the other one.
+        what: &'static str,
+    },
+    /// Two components with a function of one name.
+    #[error(
+        "the function {function:?} belongs to the component {owner:?}: rename the function, or give both components \
+         the same name if this one replaces the other"
+    )]
+    FunctionTaken {
+        /// Its name.
+        function: String,
+        /// The name of the component that has it.
+        owner: String,
+    },
+    /// A text that is no id.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The session has lost its claim, or never had one.
+    #[error("the session of {0:?} is no longer the one that may record its progress")]
+    Stale(Id),
+    /// A session broke the rules of the journal. That is a fault of the host, never of a guest.
+    #[error("the session of {id:?} recorded what can't be: {what}")]
+    Malformed {
+        /// Which execution.
+        id: Id,
+        /// What was wrong.
+        what: String,
+    },
+}
+
+/// Apply a record.
+///
+/// The same records applied in the same order to equal states give equal states and equal answers. Time is that of the
+/// record alone, and a deadline that has passed at that time has passed for every rule.
+pub fn apply<S: State>(state: &mut S, record: Record) -> Applied {
+    let mut step = Step { state, now: record.now, effects: Vec::new(), changed: false };
+    let reply = step.op(record.op);
+    Applied { reply, effects: step.effects, changed: step.changed }
+}
+
+/// One application of a record.
+struct Step<'a, S> {
+    state: &'a mut S,
+    now: u64,
+    effects: Vec<Effect>,
+    changed: bool,
+}
+
+impl<S: State> Step<'_, S> {
+    fn op(&mut self, op: Op) -> Result<Reply, Rejection> {
+        match op {
+            Op::Invoke { id, function, arguments, timeout_at, seed } => {
+                self.invoke(id, function, arguments, timeout_at, seed)
+            }
+            Op::CreatePromise { id, param, timeout_at } => self.create_promise(id, param, timeout_at),
+            Op::Settle { id, outcome } => self.settle_from_outside(id, outcome),
+            Op::Expire { ids } => {
+                ids.iter().for_each(|id| self.expire(id));
+                Ok(Reply::Done)
+            }
+            Op::Acquire { id } => self.acquire(id),
+            Op::Progress(progress) => self.progress(progress),
+            Op::Hold { id, version, reason } => self.hold(id, version, reason),
+            Op::Install { component } => self.install(component),
+        }
+    }
+
+    /// Functions have one namespace. A name belongs to the component that has it now; a newer version of that component
+    /// can drop it.
+    fn install(&mut self, mut component: Component) -> Result<Reply, Rejection> {
+        for function in &component.functions {
+            if let Some(owner) = self.state.exporter(&function.name)
+                && owner.name != component.name
+            {
+                return Err(Rejection::FunctionTaken { function: function.name.clone(), owner: owner.name.clone() });
+            }
+        }
+        component.installed_at = self.now;
+        self.changed = true;
+        self.state.install(component);
+        Ok(Reply::Done)
+    }
+
+    /// Where a function called from a component runs: its own functions are those that it was compiled with, all others
+    /// are the current ones.
+    fn component_for(&self, function: &str, caller: Option<&Digest>) -> Option<Digest> {
+        if let Some(digest) = caller
+            && self.state.component(digest).is_some_and(|component| component.exports(function))
+        {
+            return Some(*digest);
+        }
+        self.state.exporter(function).map(|component| component.digest)
+    }
+}

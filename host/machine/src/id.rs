@@ -1,0 +1,164 @@
+//! Names of promises and executions.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The longest id of a root.
+pub const MAX_ROOT_BYTES: usize = 128;
+/// The longest id of all. It bounds how deep a call tree can be: about 400 levels of single-digit steps.
+pub const MAX_ID_BYTES: usize = 1024;
+
+/// The name of a promise, and of the execution that it is the result of.
+///
+/// `<root>` at the top of a call tree, `<root>:<n>` at its first level, and `.<n>` for each level below. A root holds
+/// no `:`, so everything before it is the *origin*, which all promises of a tree share.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Id(Arc<str>);
+
+/// Why a text is no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing there.
+    #[error("an id can't be empty")]
+    Empty,
+    /// Over [`MAX_ROOT_BYTES`].
+    #[error("an id has at most {MAX_ROOT_BYTES} bytes; this one has {0}")]
+    TooLong(usize),
+    /// Over [`MAX_ID_BYTES`].
+    #[error("the call tree is too deep: the id of a step can't exceed {MAX_ID_BYTES} bytes")]
+    TooDeep,
+    /// A colon, which separates a root from its steps.
+    #[error("an id can't contain ':' (it separates an execution from its steps): {0:?}")]
+    Reserved(String),
+    /// Control characters, spaces, or what would be in the way in an address.
+    #[error("an id can't contain {1:?}: {0:?}")]
+    Character(String, char),
+    /// After the colon, something that isn't a path of step numbers.
+    #[error("after ':' an id has step numbers separated by '.': {0:?}")]
+    Path(String),
+}
+
+impl Id {
+    /// The id of a root, as somebody chose it.
+    pub fn root(text: &str) -> Result<Id, IdError> {
+        if text.contains(':') {
+            return Err(IdError::Reserved(text.into()));
+        }
+        check_root(text)?;
+        Ok(Id(text.into()))
+    }
+
+    /// Any id, of a root or of a step.
+    pub fn parse(text: &str) -> Result<Id, IdError> {
+        let Some((root, path)) = text.split_once(':') else { return Id::root(text) };
+        check_root(root)?;
+        if text.len() > MAX_ID_BYTES {
+            return Err(IdError::TooDeep);
+        }
+        let is_step = |part: &str| {
+            part.parse::<u32>().is_ok_and(|n| n > 0) && part.starts_with(|c: char| c.is_ascii_digit() && c != '0')
+        };
+        if !path.split('.').all(is_step) {
+            return Err(IdError::Path(text.into()));
+        }
+        Ok(Id(text.into()))
+    }
+
+    /// The id of this execution's step.
+    pub fn child(&self, step: u32) -> Result<Id, IdError> {
+        let separator = if self.is_root() { ':' } else { '.' };
+        let id = format!("{}{separator}{step}", self.0);
+        if id.len() > MAX_ID_BYTES { Err(IdError::TooDeep) } else { Ok(Id(id.into())) }
+    }
+
+    /// The root of the call tree.
+    pub fn origin(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(root, _)| root)
+    }
+
+    /// Whether it is the root of its tree.
+    pub fn is_root(&self) -> bool {
+        !self.0.contains(':')
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check_root(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > MAX_ROOT_BYTES {
+        return Err(IdError::TooLong(text.len()));
+    }
+    match text.chars().find(|c| c.is_control() || c.is_whitespace() || matches!(c, '/' | '?' | '#' | '%' | '\\')) {
+        Some(c) => Err(IdError::Character(text.into(), c)),
+        None => Ok(()),
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    /// Trusts what it reads: ids are checked where they enter, and come back from our own records only.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Id, D::Error> {
+        Ok(Id(<Arc<str>>::deserialize(deserializer)?))
+    }
+}
+
+impl Borrow<str> for Id {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_extend_their_parent() {
+        let root = Id::root("order-7").unwrap();
+        let child = root.child(1).unwrap();
+        let grandchild = child.child(2).unwrap();
+        assert_eq!((child.as_str(), grandchild.as_str()), ("order-7:1", "order-7:1.2"));
+        assert_eq!(grandchild.origin(), "order-7");
+        assert_eq!(Id::parse("order-7:1.2"), Ok(grandchild));
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        assert_eq!(Id::root(""), Err(IdError::Empty));
+        assert_eq!(Id::root("a:1"), Err(IdError::Reserved("a:1".into())));
+        assert!(Id::root(&"a".repeat(128)).is_ok());
+        assert_eq!(Id::root(&"a".repeat(129)), Err(IdError::TooLong(129)));
+        for bad in ["a b", "a/b", "a\nb", "a%20b"] {
+            assert!(matches!(Id::root(bad), Err(IdError::Character(..))), "{bad}");
+        }
+        for bad in ["a:", "a:0", "a:01", "a:+1", "a:x", "a:1..2", "a:1:2", "a:4294967296"] {
+            assert!(matches!(Id::parse(bad), Err(IdError::Path(_))), "{bad}");
+        }
+        let mut deep = Id::root("a").unwrap();
+        while let Ok(next) = deep.child(1) {
+            deep = next;
+        }
+        assert_eq!(deep.child(1), Err(IdError::TooDeep));
+    }
+}

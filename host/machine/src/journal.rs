@@ -1,0 +1,338 @@
+//! The ordered record of one execution, and the check of a replay against it.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Ask, Completion, Digest, Event, Outcome, Payload, PromiseState};
+
+/// Payloads up to this size are kept in an entry as they are, longer ones as their digest: the promise has the value.
+const INLINE_BYTES: usize = 128;
+
+/// An item of a journal. What the guest does and what it is told are one sequence, in the order in which they happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// Always the first. The function and its arguments are those of the promise.
+    Started {
+        /// What it runs on.
+        component: Digest,
+        /// What its random numbers are drawn from.
+        seed: u64,
+        /// The time that it sees at first.
+        now: u64,
+    },
+    /// The guest called an import.
+    Asked {
+        /// From 1, without gaps.
+        step: u32,
+        /// What it asked.
+        kind: Kind,
+    },
+    /// A completion was delivered to the guest. The order of these is the schedule.
+    Told {
+        /// Of which step.
+        step: u32,
+        /// What it was told.
+        completion: Completion,
+        /// The time that it sees from here on.
+        now: u64,
+    },
+    /// The guest stopped waiting for a step.
+    Dropped {
+        /// Which.
+        step: u32,
+    },
+    /// The guest gave the result of a step of its own.
+    Recorded {
+        /// Which.
+        step: u32,
+        /// Whether it went well, and with what.
+        outcome: Brief,
+    },
+    /// Always the last. The result is that of the promise.
+    Finished {
+        /// Which kind of result.
+        state: PromiseState,
+        /// When.
+        now: u64,
+    },
+}
+
+/// What was asked: an [`Ask`] whose payloads may be digests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of Ask")]
+pub enum Kind {
+    Call {
+        function: String,
+        arguments: Arguments,
+        id: Option<String>,
+        timeout_ms: Option<u64>,
+        target: Option<String>,
+        detached: bool,
+    },
+    Sleep {
+        until_ms: u64,
+    },
+    CreatePromise {
+        timeout_ms: Option<u64>,
+    },
+    AwaitPromise {
+        id: String,
+    },
+    SettlePromise {
+        id: String,
+        outcome: Brief,
+    },
+    Step {
+        name: String,
+    },
+}
+
+/// A payload in an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arguments {
+    /// As it was.
+    Inline(Payload),
+    /// Too long to be kept twice.
+    Digest {
+        /// Of its bytes.
+        digest: Digest,
+        /// How long it was.
+        bytes: u64,
+    },
+}
+
+/// An outcome in an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brief {
+    /// Which kind of outcome.
+    pub state: PromiseState,
+    /// Its value, if it has one.
+    pub value: Option<Arguments>,
+}
+
+impl Arguments {
+    fn of(payload: &Payload) -> Arguments {
+        if payload.len() <= INLINE_BYTES {
+            Arguments::Inline(payload.clone())
+        } else {
+            Arguments::Digest { digest: Digest::of(payload), bytes: payload.len() as u64 }
+        }
+    }
+}
+
+impl Brief {
+    /// Of an outcome.
+    pub fn of(outcome: &Outcome) -> Brief {
+        let value = match outcome {
+            Outcome::Resolved(payload) | Outcome::Rejected(payload) => Some(Arguments::of(payload)),
+            Outcome::Crashed(text) => Some(Arguments::of(&Payload::copy_from_slice(text.as_bytes()))),
+            Outcome::Canceled | Outcome::TimedOut => None,
+        };
+        Brief { state: outcome.state(), value }
+    }
+}
+
+impl Kind {
+    /// Of what a guest asks.
+    pub fn of(ask: &Ask) -> Kind {
+        match ask {
+            Ask::Call { function, arguments, options, detached } => Kind::Call {
+                function: function.clone(),
+                arguments: Arguments::of(arguments),
+                id: options.id.clone(),
+                timeout_ms: options.timeout_ms,
+                target: options.target.clone(),
+                detached: *detached,
+            },
+            Ask::Sleep { until_ms } => Kind::Sleep { until_ms: *until_ms },
+            Ask::CreatePromise { timeout_ms } => Kind::CreatePromise { timeout_ms: *timeout_ms },
+            Ask::AwaitPromise { id } => Kind::AwaitPromise { id: id.clone() },
+            Ask::SettlePromise { id, outcome } => Kind::SettlePromise { id: id.clone(), outcome: Brief::of(outcome) },
+            Ask::Step { name } => Kind::Step { name: name.clone() },
+        }
+    }
+}
+
+impl Entry {
+    /// What an event leaves in the journal.
+    pub fn of(event: &Event) -> Entry {
+        match event {
+            Event::Asked { step, ask } => Entry::Asked { step: *step, kind: Kind::of(ask) },
+            Event::Dropped { step } => Entry::Dropped { step: *step },
+            Event::Recorded { step, outcome } => Entry::Recorded { step: *step, outcome: Brief::of(outcome) },
+        }
+    }
+}
+
+/// A run of a guest beside the journal of an earlier one. Every event of the guest is put to it; it says what the guest
+/// is to be told, and stops at the first difference.
+///
+/// Partial turns are fine: a journal can end after some of the events between two completions, and the rest is new.
+#[derive(Debug)]
+pub struct Replay {
+    entries: VecDeque<Entry>,
+    /// Index in the journal of the first of `entries`.
+    position: u32,
+}
+
+/// What follows in the journal once the guest has come to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// Tell the guest this.
+    Tell {
+        /// Of which step.
+        step: u32,
+        /// What.
+        completion: Completion,
+        /// The time that it sees from here on.
+        now: u64,
+    },
+    /// The journal ends here: what comes is new.
+    End,
+}
+
+/// A replay that did something else than the run that wrote the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The index of the entry, from 0.
+    pub position: u32,
+    /// What the journal has there.
+    pub recorded: Option<Entry>,
+    /// What the guest did. None: nothing more.
+    pub observed: Option<Entry>,
+}
+
+impl Replay {
+    /// Of these entries, all that the journal has.
+    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Replay {
+        let mut entries: VecDeque<Entry> = entries.into_iter().collect();
+        let started = matches!(entries.front(), Some(Entry::Started { .. }));
+        if started {
+            entries.pop_front();
+        }
+        Replay { entries, position: u32::from(started) }
+    }
+
+    /// The guest did this. `true`: so it did before. `false`: the journal has ended, and this is new.
+    pub fn observe(&mut self, event: &Event) -> Result<bool, Divergence> {
+        let Some(recorded) = self.entries.front() else { return Ok(false) };
+        let observed = Entry::of(event);
+        if *recorded != observed {
+            return Err(self.divergence(Some(observed)));
+        }
+        self.advance();
+        Ok(true)
+    }
+
+    /// The guest has come to rest.
+    pub fn rest(&mut self) -> Result<Replayed, Divergence> {
+        match self.entries.front() {
+            None => Ok(Replayed::End),
+            Some(Entry::Told { .. }) => match self.advance() {
+                Some(Entry::Told { step, completion, now }) => Ok(Replayed::Tell { step, completion, now }),
+                _ => unreachable!("the front was an Entry::Told"),
+            },
+            Some(_) => Err(self.divergence(None)),
+        }
+    }
+
+    /// The guest has finished. `true`: so it did before. `false`: the journal has ended, and this is new.
+    pub fn finish(&mut self, outcome: &Outcome) -> Result<bool, Divergence> {
+        match self.entries.front() {
+            None => Ok(false),
+            Some(Entry::Finished { state, .. }) if *state == outcome.state() => {
+                self.advance();
+                Ok(true)
+            }
+            // The time that the guest would have finished at is not its own doing: any will do to show the difference.
+            Some(_) => Err(self.divergence(Some(Entry::Finished { state: outcome.state(), now: 0 }))),
+        }
+    }
+
+    /// Whether everything that the journal has, has happened again.
+    pub fn is_over(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn advance(&mut self) -> Option<Entry> {
+        self.position += 1;
+        self.entries.pop_front()
+    }
+
+    fn divergence(&self, observed: Option<Entry>) -> Divergence {
+        Divergence { position: self.position, recorded: self.entries.front().cloned(), observed }
+    }
+}
+
+impl std::error::Error for Divergence {}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |entry: &Option<Entry>| entry.as_ref().map_or("nothing more".into(), |e| e.to_string());
+        write!(
+            f,
+            "the replay differs at entry {}: the journal has [{}], the guest did [{}]",
+            self.position,
+            side(&self.recorded),
+            side(&self.observed)
+        )
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Started { .. } => write!(f, "started"),
+            Entry::Asked { step, kind } => write!(f, "step {step}: {kind}"),
+            Entry::Told { step, completion, .. } => match completion {
+                Completion::Settled(outcome) => write!(f, "told of step {step}: {}", Brief::of(outcome)),
+                Completion::Refused(reason) => write!(f, "told of step {step}: refused: {reason}"),
+                Completion::Done => write!(f, "told of step {step}: done"),
+            },
+            Entry::Dropped { step } => write!(f, "step {step} no longer awaited"),
+            Entry::Recorded { step, outcome } => write!(f, "step {step} recorded: {outcome}"),
+            Entry::Finished { state, .. } => write!(f, "finished: {}", state.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Call { function, arguments, id, timeout_ms, target, detached } => {
+                write!(f, "{} {function}{arguments}", if *detached { "start" } else { "call" })?;
+                if let Some(id) = id {
+                    write!(f, " as {id}")?;
+                }
+                if let Some(timeout_ms) = timeout_ms {
+                    write!(f, " within {timeout_ms} ms")?;
+                }
+                target.as_ref().map_or(Ok(()), |target| write!(f, " at {target}"))
+            }
+            Kind::Sleep { until_ms } => write!(f, "sleep until {until_ms}"),
+            Kind::CreatePromise { timeout_ms: None } => write!(f, "create a promise"),
+            Kind::CreatePromise { timeout_ms: Some(ms) } => write!(f, "create a promise for {ms} ms"),
+            Kind::AwaitPromise { id } => write!(f, "wait for promise {id}"),
+            Kind::SettlePromise { id, outcome } => write!(f, "settle promise {id}: {outcome}"),
+            Kind::Step { name } => write!(f, "begin {name:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.state.as_str())?;
+        self.value.as_ref().map_or(Ok(()), |value| write!(f, " {value}"))
+    }
+}
+
+impl fmt::Display for Arguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Arguments::Inline(payload) => f.write_str(&String::from_utf8_lossy(payload)),
+            Arguments::Digest { digest, bytes } => write!(f, "<{bytes} bytes, sha256 {digest}>"),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The whole truth about promises, executions and journals, as one pure transition:
+//! [`apply`] takes the state and a [`Record`], changes the state, and says what follows from it.
+//!
+//! The crate owns the rules and the words. It has no clock (a record carries its own `now`), no disk, no network, no
+//! randomness, and knows neither tokio, wasmtime nor redb. What runs guests, stores rows or answers clients lives in
+//! `host` and drives this.
+
+mod apply;
+mod execution;
+mod id;
+mod journal;
+mod promise;
+mod record;
+mod session;
+mod state;
+
+pub use apply::{Applied, Effect, Rejection, Reply, apply};
+pub use execution::{Answer, Component, Digest, Execution, FunctionInfo, Parameter, Ready, Task, TaskState};
+pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES};
+pub use journal::{Arguments, Brief, Divergence, Entry, Kind, Replay, Replayed};
+pub use promise::{Awaiter, Outcome, Owner, Payload, Promise, PromiseKind, State as PromiseState};
+pub use record::{Op, Progress, Record, Rest};
+pub use session::{Ask, CallOptions, Completion, Event, Level, Output, Stream};
+pub use state::{Memory, State};

@@ -1,0 +1,152 @@
+//! Durable values, settled once.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Execution, Id};
+
+/// A value as it travels: JSON text between functions, anything at all from elsewhere.
+pub type Payload = Bytes;
+
+/// A durable value. Once it has an outcome, that never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// Its name.
+    pub id: Id,
+    /// What it stands for.
+    pub kind: PromiseKind,
+    /// Who is answerable for it: the execution whose step it is.
+    pub owner: Option<Owner>,
+    /// What it was created with: the arguments of a call.
+    pub param: Payload,
+    /// How it was settled. None while it is pending.
+    pub outcome: Option<Outcome>,
+    /// In milliseconds since the Unix epoch.
+    pub created_at: u64,
+    /// When it times out by itself, in milliseconds since the Unix epoch.
+    pub timeout_at: u64,
+    /// In milliseconds since the Unix epoch.
+    pub settled_at: Option<u64>,
+    /// The steps that wait for it.
+    pub awaiters: Vec<Awaiter>,
+    /// The run of a function that settles it.
+    pub execution: Option<Box<Execution>>,
+}
+
+/// What a promise stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PromiseKind {
+    /// Somebody outside will settle it.
+    External,
+    /// The result of a function.
+    Call {
+        /// Its name.
+        function: String,
+    },
+    /// It resolves by itself, at its deadline.
+    Sleep,
+    /// A named piece of a guest's own work.
+    Step {
+        /// For people.
+        name: String,
+    },
+}
+
+/// The execution that made a promise as one of its steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Which.
+    pub execution: Id,
+    /// At which step.
+    pub step: u32,
+    /// Whether the promise lives on when its owner is cancelled.
+    pub detached: bool,
+}
+
+/// A step that waits for a promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaiter {
+    /// The execution that is told.
+    pub execution: Id,
+    /// The step that completes.
+    pub step: u32,
+}
+
+/// How a promise was settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// With a result.
+    Resolved(Payload),
+    /// With an error: the function's own, or what somebody gave as a reason.
+    Rejected(Payload),
+    /// By somebody, who no longer wants it.
+    Canceled,
+    /// By the passing of its deadline.
+    TimedOut,
+    /// The function stopped without a result. The text says how and where.
+    Crashed(String),
+}
+
+/// The state of a promise, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is an outcome, or none")]
+pub enum State {
+    Pending,
+    Resolved,
+    Rejected,
+    Canceled,
+    TimedOut,
+    Crashed,
+}
+
+impl Promise {
+    /// Pending, or how it was settled.
+    pub fn state(&self) -> State {
+        self.outcome.as_ref().map_or(State::Pending, Outcome::state)
+    }
+
+    /// The name of the function that it is the result of.
+    pub fn function(&self) -> Option<&str> {
+        match &self.kind {
+            PromiseKind::Call { function } => Some(function),
+            _ => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// The state that it leaves the promise in.
+    pub fn state(&self) -> State {
+        match self {
+            Outcome::Resolved(_) => State::Resolved,
+            Outcome::Rejected(_) => State::Rejected,
+            Outcome::Canceled => State::Canceled,
+            Outcome::TimedOut => State::TimedOut,
+            Outcome::Crashed(_) => State::Crashed,
+        }
+    }
+
+    /// How many bytes it carries.
+    pub fn size(&self) -> usize {
+        match self {
+            Outcome::Resolved(payload) | Outcome::Rejected(payload) => payload.len(),
+            Outcome::Crashed(text) => text.len(),
+            Outcome::Canceled | Outcome::TimedOut => 0,
+        }
+    }
+}
+
+impl State {
+    /// As it is written everywhere: `pending`, `timed_out`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Resolved => "resolved",
+            State::Rejected => "rejected",
+            State::Canceled => "canceled",
+            State::TimedOut => "timed_out",
+            State::Crashed => "crashed",
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What is put to the machine, and written to the log: everything that ever happened, in order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Component, Event, Id, Outcome, Output, Payload};
+
+/// One thing that happened, and when. Applying the same records in the same order gives the same state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// In milliseconds since the Unix epoch. Never less than that of the record before.
+    pub now: u64,
+    /// What happened.
+    pub op: Op,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Somebody outside calls a function, or attaches to the call with this id.
+    Invoke {
+        /// Of a root.
+        id: Id,
+        /// Its name.
+        function: String,
+        /// A JSON array.
+        arguments: Payload,
+        /// The deadline.
+        timeout_at: u64,
+        /// What the random numbers of the execution will be drawn from.
+        seed: u64,
+    },
+    /// Somebody outside makes a promise, or finds that it is there.
+    CreatePromise {
+        /// Of a root.
+        id: Id,
+        /// A value for whoever settles it.
+        param: Payload,
+        /// The deadline.
+        timeout_at: u64,
+    },
+    /// Somebody outside settles a promise, or ends an execution.
+    Settle {
+        /// Of any promise.
+        id: Id,
+        /// Never `TimedOut` or `Crashed`.
+        outcome: Outcome,
+    },
+    /// These deadlines have passed.
+    Expire {
+        /// Those that haven't, or that are settled, are passed over.
+        ids: Vec<Id>,
+    },
+    /// A session is about to advance an execution from its journal. Earlier sessions lose the right to.
+    Acquire {
+        /// Of an execution.
+        id: Id,
+    },
+    /// A session advanced an execution.
+    Progress(Progress),
+    /// A replay differed from the journal. The execution is left as it is, for somebody to look at.
+    Hold {
+        /// Of an execution.
+        id: Id,
+        /// Of the session.
+        version: u32,
+        /// Both sides of the difference.
+        reason: String,
+    },
+    /// A component was uploaded.
+    Install {
+        /// As it described itself.
+        component: Component,
+    },
+}
+
+/// One turn of a session: what the guest was told, and everything that it did until it came to rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The execution.
+    pub id: Id,
+    /// The version of the task under which the session runs.
+    pub version: u32,
+    /// The step that it was told of first, and the time that it then saw.
+    pub told: Option<(u32, u64)>,
+    /// What it did, in order.
+    pub events: Vec<Event>,
+    /// What it wrote, in order.
+    pub output: Vec<Output>,
+    /// Where that left it.
+    pub rest: Rest,
+}
+
+/// Where a turn left a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rest {
+    /// In the middle of something: it will go on by itself.
+    Running,
+    /// Waiting for what it asked.
+    Waiting,
+    /// At the end.
+    Finished(Outcome),
+}

@@ -1,0 +1,120 @@
+//! Components and their functions.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jsonschema::Validator;
+use machine::{Component, Digest, FunctionInfo, Rejection};
+use serde_json::Value;
+
+use super::Api;
+use super::errors::{ErrorDocument, Failure};
+use super::types::{ComponentDocument, FunctionDocument, Items};
+use crate::partition::Error;
+
+/// Upload a component, in place of the one with its name if there is one. The same component again changes nothing.
+#[utoipa::path(post, path = "/v1/components", request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 201, body = ComponentDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn upload(
+    State(api): State<Api>,
+    wasm: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<ComponentDocument>), Failure> {
+    let component = api.host.upload(wasm?).await?;
+    Ok((StatusCode::CREATED, Json(ComponentDocument::of(&component))))
+}
+
+/// The current components.
+#[utoipa::path(get, path = "/v1/components", responses((status = 200, body = Items<ComponentDocument>)))]
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<Items<ComponentDocument>>, Failure> {
+    let components = api.host.components().await?;
+    Ok(Json(Items::all(components.iter().map(ComponentDocument::of).collect())))
+}
+
+/// All functions that can be called.
+#[utoipa::path(get, path = "/v1/functions", responses((status = 200, body = Items<FunctionDocument>)))]
+pub(super) async fn functions(State(api): State<Api>) -> Result<Json<Items<FunctionDocument>>, Failure> {
+    let components = api.host.components().await?;
+    let functions = components.iter().flat_map(|c| c.functions.iter().map(|f| FunctionDocument::of(f, c)));
+    Ok(Json(Items::all(functions.collect())))
+}
+
+/// A function.
+#[utoipa::path(get, path = "/v1/functions/{name}", params(("name" = String, Path,)),
+    responses((status = 200, body = FunctionDocument), (status = 404, body = ErrorDocument)))]
+pub(super) async fn function(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<FunctionDocument>, Failure> {
+    match api.host.function(&name) {
+        Some((component, index)) => Ok(Json(FunctionDocument::of(&component.functions[index], &component))),
+        None => Err(Error::from(Rejection::NoFunction(name)).into()),
+    }
+}
+
+/// Validators of arguments, made when they are first needed.
+#[derive(Default)]
+pub(super) struct Schemas(Mutex<HashMap<(Digest, String), Arc<Vec<Option<Validator>>>>>);
+
+/// How many functions' validators are kept.
+const KEPT: usize = 1_000;
+
+impl Schemas {
+    /// Hold arguments against what the function takes.
+    pub(super) fn check(
+        &self,
+        component: &Component,
+        function: &FunctionInfo,
+        arguments: &[&serde_json::value::RawValue],
+    ) -> Result<(), Failure> {
+        let invalid = |message| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", message);
+        let takes = function.parameters.len();
+        if arguments.len() != takes {
+            let names: Vec<&str> = function.parameters.iter().map(|p| p.name.as_str()).collect();
+            let plural = if takes == 1 { "" } else { "s" };
+            return Err(invalid(format!(
+                "{} takes {takes} argument{plural} ({}), and was given {}",
+                function.name,
+                names.join(", "),
+                arguments.len()
+            )));
+        }
+        let validators = self.validators(component, function);
+        for ((argument, parameter), validator) in arguments.iter().zip(&function.parameters).zip(validators.iter()) {
+            let Some(validator) = validator else { continue };
+            let value: Value = serde_json::from_str(argument.get()).map_err(|error| invalid(error.to_string()))?;
+            if let Err(error) = validator.validate(&value) {
+                let path = error.instance_path().to_string();
+                return Err(invalid(format!(
+                    "the argument {:?} of {} doesn't fit{}{path}: {error}",
+                    parameter.name,
+                    function.name,
+                    if path.is_empty() { "" } else { " at " },
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn validators(&self, component: &Component, function: &FunctionInfo) -> Arc<Vec<Option<Validator>>> {
+        let key = (component.digest, function.name.clone());
+        let mut kept = self.0.lock().expect("nothing panics while it is held");
+        if let Some(validators) = kept.get(&key) {
+            return validators.clone();
+        }
+        let compile = |schema: &Option<String>| {
+            let schema: Value = serde_json::from_str(schema.as_ref()?).ok()?;
+            jsonschema::validator_for(&schema).ok()
+        };
+        let validators = Arc::new(function.parameters.iter().map(|p| compile(&p.schema)).collect::<Vec<_>>());
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(key, validators.clone());
+        validators
+    }
+}

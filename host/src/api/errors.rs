@@ -1,0 +1,120 @@
+//! Errors as they travel: one function from what went wrong to a status, a code and a sentence.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use machine::{IdError, Rejection};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::partition::Error;
+use crate::runtime::ComponentError;
+
+/// What a request that failed is answered with.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorDocument {
+    error: ErrorBody,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorBody {
+    /// For programs: a word that stays the same.
+    code: &'static str,
+    /// For people: what failed, and what can be done.
+    message: String,
+}
+
+/// A request that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Failure {
+        Failure { status, code, message: message.into() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        use StatusCode as S;
+        let (status, code) = match &error {
+            Error::Rejected(rejection) => match rejection {
+                Rejection::NoFunction(_) => (S::NOT_FOUND, "no_function"),
+                Rejection::NoPromise(_) => (S::NOT_FOUND, "no_promise"),
+                Rejection::NoExecution(_) => (S::NOT_FOUND, "no_execution"),
+                Rejection::Settled { .. } => (S::CONFLICT, "already_settled"),
+                Rejection::Taken { .. } => (S::CONFLICT, "id_taken"),
+                Rejection::FunctionTaken { .. } => (S::CONFLICT, "function_taken"),
+                Rejection::Id(_) => (S::UNPROCESSABLE_ENTITY, "invalid_id"),
+                Rejection::Stale(_) | Rejection::Malformed { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
+            },
+            Error::Component(ComponentError::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, "component_too_large"),
+            Error::Component(_) => (S::UNPROCESSABLE_ENTITY, "invalid_component"),
+            Error::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
+            Error::Stalled(_) => (S::SERVICE_UNAVAILABLE, "cannot_record"),
+            Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
+            Error::Broken(_) | Error::Store(_) => (S::INTERNAL_SERVER_ERROR, "store_damaged"),
+            Error::File(_) => (S::INTERNAL_SERVER_ERROR, "file"),
+            Error::Runtime(_) => (S::INTERNAL_SERVER_ERROR, "runtime"),
+        };
+        if status.is_server_error() && status != S::SERVICE_UNAVAILABLE {
+            tracing::error!("{error}");
+        }
+        Failure::new(status, code, error.to_string())
+    }
+}
+
+impl From<IdError> for Failure {
+    fn from(error: IdError) -> Failure {
+        Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_id", error.to_string())
+    }
+}
+
+impl From<BytesRejection> for Failure {
+    fn from(rejection: BytesRejection) -> Failure {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "the body is larger than this host takes; see its --payload-limit and --component-limit",
+            ),
+            status => Failure::new(status, "bad_request", rejection.body_text()),
+        }
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Failure {
+        Failure::bad_request(rejection.body_text())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let error = ErrorBody { code: self.code, message: self.message };
+        let mut response = (self.status, Json(ErrorDocument { error })).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+pub(super) async fn no_such_path(uri: Uri) -> Failure {
+    let message = format!("there is nothing at {}; /openapi.json describes what there is", uri.path());
+    Failure::new(StatusCode::NOT_FOUND, "no_such_path", message)
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Failure {
+    let message = format!("{} takes no {method}; /openapi.json describes what it takes", uri.path());
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
+}

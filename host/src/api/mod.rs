@@ -1,0 +1,88 @@
+//! HTTP/JSON for people and programs. One file per resource; the types that travel are in `types`.
+//!
+//! A handler reads a request, asks the partition, and writes down what it says. It decides nothing about promises, and
+//! answers nothing that isn't durable: the partition answers only then.
+
+mod components;
+mod errors;
+mod events;
+mod executions;
+mod openapi;
+mod promises;
+mod server;
+mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::sync::watch;
+
+use crate::partition::Partition;
+
+pub use server::serve;
+
+/// What the API needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The largest body of a request, and the largest value in it.
+    pub payload_bytes: usize,
+    /// The largest component.
+    pub component_bytes: usize,
+    /// The deadline of what is created without one.
+    pub default_timeout: Duration,
+}
+
+/// What every handler has.
+#[derive(Clone)]
+struct Api {
+    host: Partition,
+    options: Arc<Options>,
+    schemas: Arc<components::Schemas>,
+    /// True once the host is on its way out: nobody is kept waiting then.
+    closing: watch::Receiver<bool>,
+}
+
+fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> Router {
+    // A request carries a little more than its payload.
+    let payload = DefaultBodyLimit::max(options.payload_bytes + 4096);
+    let component = DefaultBodyLimit::max(options.component_bytes);
+    let api = Api { host, options: Arc::new(options), schemas: Arc::default(), closing };
+    let components = Router::new()
+        .route("/v1/components", post(components::upload).get(components::list))
+        .layer(component);
+    Router::new()
+        .route("/v1/functions", get(components::functions))
+        .route("/v1/functions/{name}", get(components::function))
+        .route("/v1/functions/{name}/invoke", post(executions::invoke))
+        .route("/v1/executions", get(executions::list))
+        .route("/v1/executions/{id}", get(executions::get))
+        .route("/v1/executions/{id}/tree", get(executions::tree))
+        .route("/v1/executions/{id}/journal", get(executions::journal))
+        .route("/v1/executions/{id}/logs", get(executions::logs))
+        .route("/v1/executions/{id}/events", get(events::events))
+        .route("/v1/executions/{id}/cancel", post(executions::cancel))
+        .route("/v1/promises", post(promises::create).get(promises::list))
+        .route("/v1/promises/{id}", get(promises::get))
+        .route("/v1/promises/{id}/resolve", post(promises::resolve))
+        .route("/v1/promises/{id}/reject", post(promises::reject))
+        .route("/v1/promises/{id}/cancel", post(promises::cancel))
+        .route("/health", get(openapi::health))
+        .route("/openapi.json", get(openapi::document))
+        .layer(payload)
+        .merge(components)
+        .fallback(errors::no_such_path)
+        .method_not_allowed_fallback(errors::no_such_method)
+        .with_state(api)
+}
+
+impl Api {
+    /// Completes when the host is on its way out.
+    async fn closing(&self) {
+        let mut closing = self.closing.clone();
+        // An error means that the server is gone, which is the same.
+        let _ = closing.wait_for(|closing| *closing).await;
+    }
+}

@@ -1,0 +1,7 @@
+//! Runs durable WebAssembly functions.
+
+pub mod api;
+pub mod log;
+pub mod partition;
+pub mod runtime;
+pub mod store;

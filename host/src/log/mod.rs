@@ -1,0 +1,54 @@
+//! Where records become durable. Appending is all that an answer waits for.
+//!
+//! A log is an ordered run of records, numbered from 1, appended in groups. It knows nothing of what is in a record.
+//! Embedded in one host it is a redb file of its own, so that an append never waits for the store to be written.
+
+mod embedded;
+
+pub use embedded::EmbeddedLog;
+
+use crate::store::StoreError;
+
+/// Records that are appended together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The number of the first.
+    pub first: u64,
+    /// How many there are.
+    pub count: u64,
+    /// Each as its length (4 bytes, little endian) and its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// An ordered, durable run of records.
+pub trait Log: Send {
+    /// Make a group durable, and forget all records up to `trim`. When this returns `Ok`, and only then, the group will
+    /// survive whatever happens.
+    ///
+    /// After an error it isn't known whether the group is there. The same call again finds out: it appends the group
+    /// unless it is there already.
+    fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError>;
+
+    /// The groups that hold records after this one, in order.
+    fn read(&self, after: u64) -> Result<Vec<Group>, StoreError>;
+}
+
+impl Group {
+    /// The number of the last record, or of the one before the first if there is none.
+    pub fn last(&self) -> u64 {
+        self.first + self.count - 1
+    }
+
+    /// The records, with their numbers.
+    pub fn records(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = self.bytes.as_slice();
+        let mut number = self.first;
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (record, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = after;
+            number += 1;
+            Some((number - 1, record))
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! The state under the lock, and the only place where records are applied.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State};
+use tokio::sync::{Notify, oneshot};
+
+use super::workers::{Live, Sessions};
+use super::{Error, Signals};
+use crate::log::Group;
+use crate::store::{Corrupt, Cut, StoreError, View};
+
+/// Everything that the lock guards.
+pub(super) struct Inner {
+    pub(super) view: View,
+    /// Records that are applied and not yet given to the log.
+    pub(super) group: Group,
+    /// Numbers of records: the last one applied, and the last one that is durable.
+    pub(super) applied: u64,
+    pub(super) committed: u64,
+    /// The last record that is in the store.
+    pub(super) written: u64,
+    /// What may be known outside once a record is durable, by ascending numbers of records.
+    pub(super) held: VecDeque<(u64, Release)>,
+    /// Who is to be told when a promise is settled.
+    watchers: HashMap<Id, Vec<oneshot::Sender<Arc<Promise>>>>,
+    /// Who is to be told when an execution has got on.
+    followers: HashMap<Id, Arc<Notify>>,
+    pub(super) sessions: Sessions,
+    /// The record before which the log must be durable for somebody who waits without an output: the store's writer.
+    pub(super) wanted: u64,
+    /// Whether somebody wants to read the store as it is now.
+    pub(super) write_now: bool,
+    /// Why nothing can be recorded, if that is so and may pass.
+    pub(super) stalled: Option<String>,
+    pub(super) stopping: bool,
+    /// The log could not be written before the host had to stop.
+    pub(super) given_up: bool,
+    /// The earliest deadline that the timer waits for.
+    pub(super) timer_at: u64,
+    now: u64,
+}
+
+/// Something that may be known outside once the records before it are durable.
+pub(super) enum Release {
+    /// An answer that can be given.
+    Answer(oneshot::Sender<()>),
+    /// A promise that was settled.
+    Settled(oneshot::Sender<Arc<Promise>>, Arc<Promise>),
+    /// An execution that got on.
+    Progressed(Arc<Notify>),
+}
+
+impl Release {
+    pub(super) fn release(self) {
+        // Whoever waited may be gone; that is theirs to decide.
+        match self {
+            Release::Answer(waiter) => drop(waiter.send(())),
+            Release::Settled(waiter, promise) => drop(waiter.send(promise)),
+            Release::Progressed(followers) => followers.notify_waiters(),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new(view: View, applied: u64, sessions: usize) -> Inner {
+        Inner {
+            view,
+            group: Group { first: applied + 1, ..Group::default() },
+            applied,
+            committed: applied,
+            written: applied,
+            held: VecDeque::new(),
+            watchers: HashMap::new(),
+            followers: HashMap::new(),
+            sessions: Sessions::new(sessions),
+            wanted: 0,
+            write_now: false,
+            stalled: None,
+            stopping: false,
+            given_up: false,
+            timer_at: u64::MAX,
+            now: 0,
+        }
+    }
+
+    /// Apply what the log has beyond the store, and queue whatever has something to do.
+    pub(super) fn recover(&mut self, groups: Vec<Group>) -> Result<(), Error> {
+        let damaged = |number: u64, error| StoreError::Row { table: "log", key: number.to_string(), error };
+        for group in groups {
+            if group.first > self.applied + 1 {
+                let gap = format!("records {} to {} are missing", self.applied + 1, group.first - 1);
+                return Err(damaged(group.first, Corrupt::Content(gap)).into());
+            }
+            for (number, bytes) in group.records() {
+                if number <= self.applied {
+                    continue;
+                }
+                let record: Record = postcard::from_bytes(bytes)
+                    .map_err(|error| damaged(number, Corrupt::Content(error.to_string())))?;
+                self.now = record.now;
+                let applied = machine::apply(&mut self.view, record);
+                self.applied = number;
+                // A session that was at work is gone; what it was doing is found in the state below.
+                for effect in applied.effects {
+                    if let Effect::Runnable(id) = effect {
+                        self.sessions.queue(id);
+                    }
+                }
+            }
+        }
+        self.group.first = self.applied + 1;
+        self.committed = self.applied;
+        for id in self.view.reader().clone().runnable()? {
+            if let Ok(id) = Id::parse(&id) {
+                self.sessions.queue(id);
+            }
+        }
+        match self.broken() {
+            Some(reason) => Err(Error::Broken(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// The time: that of the clock, but never running backwards.
+    pub(super) fn now(&mut self) -> u64 {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        self.now = self.now.max(clock);
+        self.now
+    }
+
+    /// Why the host can't go on, if it can't.
+    pub(super) fn broken(&self) -> Option<String> {
+        self.view.fault().map(|fault| fault.to_string())
+    }
+
+    /// Whether anything from outside is taken on.
+    pub(super) fn admit(&self, backlog: usize) -> Result<(), Error> {
+        if let Some(reason) = self.broken() {
+            return Err(Error::Broken(reason));
+        }
+        if self.stopping {
+            return Err(Error::Stopping);
+        }
+        if let Some(reason) = &self.stalled {
+            return Err(Error::Stalled(reason.clone()));
+        }
+        if self.view.unsaved() > backlog || self.sessions.backlog() > backlog {
+            return Err(Error::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Apply a record, and see to what follows from it.
+    pub(super) fn apply(&mut self, op: Op, signals: &Signals) -> Result<Reply, Rejection> {
+        let record = Record { now: self.now(), op };
+        let start = self.group.bytes.len();
+        let mut bytes = std::mem::take(&mut self.group.bytes);
+        bytes.extend_from_slice(&[0; 4]);
+        bytes = postcard::to_extend(&record, bytes).expect("records always encode");
+        let length = (bytes.len() - start - 4) as u32;
+        bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        self.group.bytes = bytes;
+
+        let Applied { reply, effects, changed } = machine::apply(&mut self.view, record);
+        if !changed || self.view.fault().is_some() {
+            self.group.bytes.truncate(start);
+        } else {
+            self.applied += 1;
+            self.group.count += 1;
+            if self.group.count == 1 {
+                signals.recorded.notify_one();
+            }
+        }
+        for effect in effects {
+            self.effect(effect, signals);
+        }
+        if self.view.next_due() < self.timer_at {
+            self.timer_at = 0;
+            signals.deadline.notify_one();
+        }
+        reply
+    }
+
+    fn effect(&mut self, effect: Effect, signals: &Signals) {
+        match effect {
+            Effect::Runnable(id) => {
+                if self.sessions.queue(id) {
+                    signals.queued.notify_one();
+                }
+            }
+            Effect::Stop(id) => {
+                self.sessions.stop(&id);
+                self.progressed(&id, signals);
+            }
+            Effect::Settled(id) => {
+                let Some(watchers) = self.watchers.remove(&id) else { return };
+                let Some(promise) = self.view.get(&id) else { return };
+                for watcher in watchers {
+                    self.hold(Release::Settled(watcher, promise.clone()), signals);
+                }
+            }
+        }
+    }
+
+    /// Those who follow an execution are told once what happened is durable.
+    pub(super) fn progressed(&mut self, id: &Id, signals: &Signals) {
+        if let Some(followers) = self.followers.get(id) {
+            if Arc::strong_count(followers) == 1 {
+                self.followers.remove(id);
+                return;
+            }
+            self.hold(Release::Progressed(followers.clone()), signals);
+        }
+    }
+
+    /// Whoever is to be told when an execution gets on.
+    pub(super) fn follow(&mut self, id: &Id) -> Arc<Notify> {
+        self.followers.retain(|_, followers| Arc::strong_count(followers) > 1);
+        self.followers.entry(id.clone()).or_default().clone()
+    }
+
+    /// The promise once it is settled, and that is durable.
+    pub(super) fn watch(&mut self, id: &Id, signals: &Signals) -> oneshot::Receiver<Arc<Promise>> {
+        let (watcher, settled) = oneshot::channel();
+        match self.view.get(id) {
+            Some(promise) if promise.outcome.is_some() => self.hold(Release::Settled(watcher, promise), signals),
+            _ => {
+                let watchers = self.watchers.entry(id.clone()).or_default();
+                // Those who gave up are forgotten when somebody else comes.
+                watchers.retain(|watcher| !watcher.is_closed());
+                watchers.push(watcher);
+            }
+        }
+        settled
+    }
+
+    /// Forget those who gave up waiting for a promise.
+    pub(super) fn unwatch(&mut self, id: &Id) {
+        if let Some(watchers) = self.watchers.get_mut(id) {
+            watchers.retain(|watcher| !watcher.is_closed());
+            if watchers.is_empty() {
+                self.watchers.remove(id);
+            }
+        }
+    }
+
+    /// Release something when all that was applied until now is durable: now, if it is.
+    pub(super) fn hold(&mut self, release: Release, signals: &Signals) {
+        if self.applied <= self.committed {
+            return release.release();
+        }
+        self.held.push_back((self.applied, release));
+        signals.recorded.notify_one();
+    }
+
+    /// Whether there is something that the store doesn't have.
+    pub(super) fn unwritten(&self) -> bool {
+        self.written < self.applied
+    }
+
+    /// What the store doesn't have, frozen to be written.
+    pub(super) fn cut(&mut self) -> Arc<Cut> {
+        self.view.cut(self.applied)
+    }
+
+    /// A promise, its deadline observed.
+    pub(super) fn promise(&mut self, id: &Id, signals: &Signals) -> Option<Arc<Promise>> {
+        let promise = self.view.get(id)?;
+        if promise.outcome.is_none() && promise.timeout_at <= self.now() {
+            let _ = self.apply(Op::Expire { ids: vec![id.clone()] }, signals);
+            return self.view.get(id);
+        }
+        Some(promise)
+    }
+
+    /// Whether there is something to tell an execution.
+    pub(super) fn has_ready(&mut self, id: &Id) -> bool {
+        self.view.promise(id).and_then(|p| p.execution.as_ref()).is_some_and(|e| !e.ready.is_empty())
+    }
+
+    /// What an execution is to be told next.
+    pub(super) fn next_ready(&mut self, id: &Id) -> Option<(u32, machine::Completion)> {
+        let ready = self.view.promise(id)?.execution.as_ref()?.ready.front()?.clone();
+        let completion = match ready.answer {
+            machine::Answer::Here(completion) => completion,
+            machine::Answer::Promise(id) => machine::Completion::Settled(self.view.promise(&id)?.outcome.clone()?),
+        };
+        Some((ready.step, completion))
+    }
+
+    /// Whether a session is being asked to end.
+    pub(super) fn is_stopped(&self, id: &Id) -> bool {
+        matches!(self.sessions.get(id), Some(Live::Stopped) | None)
+    }
+}

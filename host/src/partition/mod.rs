@@ -1,0 +1,189 @@
+//! The driver: it takes input, steps the machine, commits, and releases what others may know.
+//!
+//! A partition owns one state and one log. Records are applied in memory at once; what is internal follows at once
+//! (a child starts, its result reaches its parent), and what is external waits until the records that it depends on are
+//! durable (*output commit*). One lock guards it all and is held for one record at a time; guests run, groups are
+//! committed and the store is written outside of it.
+//!
+//! - `inner`: the state under the lock, and the only place where records are applied
+//! - `workers`: guests, one turn at a time; `turn`: what a turn is, replay included
+//! - `committer`: groups of records to the log, then what waited for them
+//! - `writer`: cuts of the state to the store
+//! - `timer`: deadlines
+//! - `requests`: what the outside can ask
+
+mod committer;
+mod inner;
+mod programs;
+mod requests;
+mod timer;
+mod turn;
+mod workers;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use machine::Rejection;
+
+use crate::log::{EmbeddedLog, Log};
+use crate::runtime::{ComponentError, Runtime, RuntimeError};
+use crate::store::{Blobs, Store, StoreError, View};
+use inner::Inner;
+use programs::Programs;
+
+pub use requests::{Invocation, Listed, Load, Position};
+
+/// How a partition is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Threads that run guests.
+    pub workers: usize,
+    /// Sessions that are kept in memory, at work and waiting.
+    pub sessions: usize,
+    /// Promises that are kept in memory.
+    pub promises: usize,
+    /// Memory for the store's pages.
+    pub cache_bytes: usize,
+    /// Promises and executions that may be waiting to be written or run before new ones are turned away.
+    pub backlog: usize,
+}
+
+/// Why something that was asked of the host was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine's rules.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too much is under way. Nothing was done.
+    #[error("the host has more work than it may take on: try again in a second")]
+    Overloaded,
+    /// The host can't record anything just now. Nothing was done.
+    #[error("the host can't record anything at the moment: {0}")]
+    Stalled(String),
+    /// The host is on its way out.
+    #[error("the host is shutting down")]
+    Stopping,
+    /// The store is damaged.
+    #[error("the host has stopped: {0}")]
+    Broken(String),
+    /// The component isn't one that can be run.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The engine can't load what it compiled.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A file of the data directory can't be read or written.
+    #[error("a file of the data directory can't be used: {0}")]
+    File(#[from] io::Error),
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One state, one log, and the threads that work on them.
+#[derive(Clone)]
+pub struct Partition {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    signals: Signals,
+    runtime: Runtime,
+    programs: Programs,
+    options: Options,
+}
+
+/// What the threads wait for. All go with the one lock.
+#[derive(Default)]
+struct Signals {
+    /// An execution is queued.
+    queued: Condvar,
+    /// A record is to be committed, soon or now.
+    recorded: Condvar,
+    /// A group was committed.
+    committed: Condvar,
+    /// The store is to be written.
+    write: Condvar,
+    /// The store was written.
+    written: Condvar,
+    /// There is an earlier deadline than the timer waits for.
+    deadline: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no thread panics while it holds the lock")
+    }
+}
+
+impl Partition {
+    /// Open a data directory, recover what it holds, and set to work.
+    pub fn open(options: Options, runtime: Runtime) -> Result<Partition, Error> {
+        std::fs::create_dir_all(&options.data)?;
+        let log = EmbeddedLog::open(&options.data.join("log.redb"))?;
+        let store = Store::open(&options.data.join("store.redb"), options.cache_bytes)?;
+        let blobs = Blobs::open(&options.data.join("components"))?;
+        let view = View::new(store.reader()?, options.promises)?;
+        let mut inner = Inner::new(view, store.applied(), options.sessions);
+        inner.recover(log.read(store.applied())?)?;
+        let shared = Arc::new(Shared {
+            inner: Mutex::new(inner),
+            signals: Signals::default(),
+            programs: Programs::new(blobs, runtime.clone()),
+            runtime,
+            options,
+        });
+        let mut threads = Vec::new();
+        for n in 0..shared.options.workers {
+            threads.push(spawn(format!("worker-{n}"), &shared, |shared| workers::run(shared))?);
+        }
+        threads.push(spawn("timer".into(), &shared, |shared| timer::run(shared))?);
+        threads.push(spawn("writer".into(), &shared, move |shared| writer::run(shared, store))?);
+        threads.push(spawn("committer".into(), &shared, move |shared| committer::run(shared, Box::new(log)))?);
+        Ok(Partition { shared, threads: Arc::new(Mutex::new(threads)) })
+    }
+
+    /// Take nothing more, finish the turns that are under way, commit and write everything.
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
+        let signals = &self.shared.signals;
+        for signal in [&signals.queued, &signals.recorded, &signals.write, &signals.deadline] {
+            signal.notify_all();
+        }
+        for thread in self.threads.lock().expect("nothing panics while it is held").drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the host had panicked");
+            }
+        }
+    }
+
+    /// Completes when the host can't go on: its store is damaged.
+    pub async fn broken(&self) -> String {
+        loop {
+            if let Some(reason) = self.shared.lock().broken() {
+                return reason;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+fn spawn(
+    name: String,
+    shared: &Arc<Shared>,
+    run: impl FnOnce(&Arc<Shared>) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let shared = shared.clone();
+    std::thread::Builder::new().name(name).spawn(move || run(&shared))
+}
+
+/// Logs are boxed where the kind doesn't matter.
+type AnyLog = Box<dyn Log>;

@@ -1,0 +1,302 @@
+//! What the outside can ask. Every answer waits until all that it tells of is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use machine::{Component, Entry, Id, Op, Outcome, Output, Payload, Promise, Rejection, Reply, State};
+use tokio::sync::{Notify, oneshot};
+
+use super::inner::{Inner, Release};
+use super::{Error, Partition, Shared};
+use crate::store::{Page, Reader, StoreError};
+
+/// How many promises a list looks at for one page, at most.
+const SCAN: usize = 20_000;
+
+/// Where a page of a list begins: the number that came with the page before. None: at the newest.
+pub type Position = Option<u64>;
+
+/// A page of a list of promises.
+pub type Listed = Page<Promise>;
+
+/// A function called from outside.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Of the execution.
+    pub id: Id,
+    /// Its name.
+    pub function: String,
+    /// A JSON array.
+    pub arguments: Payload,
+    /// From now to its deadline.
+    pub timeout: Duration,
+    /// What its random numbers are drawn from.
+    pub seed: u64,
+}
+
+/// How much the host has to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Executions that wait for a worker.
+    pub queued: usize,
+    /// Promises that aren't written to the store.
+    pub unsaved: usize,
+    /// Sessions in memory.
+    pub sessions: usize,
+    /// Records applied, durable, and in the store.
+    pub applied: u64,
+    /// See `applied`.
+    pub committed: u64,
+    /// See `applied`.
+    pub written: u64,
+}
+
+impl Partition {
+    /// Compile a component and make it the current one of its name.
+    pub async fn upload(&self, wasm: Payload) -> Result<Component, Error> {
+        self.shared.lock().admit(usize::MAX)?;
+        let shared = self.shared.clone();
+        let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm)).await;
+        let component = compiled.map_err(|error| Error::Broken(format!("compiling a component: {error}")))??;
+        self.submit(Op::Install { component: component.clone() }).await?;
+        Ok(component)
+    }
+
+    /// The components that functions are called from, by name.
+    pub async fn components(&self) -> Result<Vec<Component>, Error> {
+        self.read(|inner, _| inner.view.current_components().cloned().collect()).await
+    }
+
+    /// The current component that has a function of this name, and the function's index in it.
+    pub fn function(&self, name: &str) -> Option<(Component, usize)> {
+        let inner = self.shared.lock();
+        let component = inner.view.exporter(name)?;
+        let index = component.functions.iter().position(|function| function.name == name)?;
+        Some((component.clone(), index))
+    }
+
+    /// Call a function, or find the call that has the id. `true`: it was called now.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<bool, Error> {
+        match self.submit(self.op(invocation)).await? {
+            Reply::Promise { created } => Ok(created),
+            _ => Ok(false),
+        }
+    }
+
+    /// Call a function, or find the call that has the id, and wait until it has its outcome: the promise, and whether
+    /// it was called now. When the wait is over before that, the promise is as it is then.
+    ///
+    /// It costs one flush of the disk, where `invoke` and `wait` one after the other cost two.
+    pub async fn invoke_and_wait(
+        &self,
+        invocation: Invocation,
+        wait: Duration,
+    ) -> Result<(Arc<Promise>, bool), Error> {
+        let id = invocation.id.clone();
+        let op = self.op(invocation);
+        let (rejected, created, settled) = {
+            let mut inner = self.shared.lock();
+            inner.admit(self.shared.options.backlog)?;
+            match inner.apply(op, &self.shared.signals) {
+                Ok(reply) => {
+                    let created = reply == Reply::Promise { created: true };
+                    (None, created, inner.watch(&id, &self.shared.signals))
+                }
+                Err(rejection) => (Some((rejection, inner.durable(&self.shared))), false, oneshot::channel().1),
+            }
+        };
+        if let Some((rejection, durable)) = rejected {
+            self.until(durable).await?;
+            return Err(rejection.into());
+        }
+        match tokio::time::timeout(wait, settled).await {
+            Ok(Ok(promise)) => Ok((promise, created)),
+            Ok(Err(_)) => Err(self.stopped()),
+            Err(_) => Ok((self.promise_after_wait(&id).await?, created)),
+        }
+    }
+
+    /// The promise once it is settled, or as it is when the wait is over.
+    pub async fn wait(&self, id: &Id, wait: Duration) -> Result<Arc<Promise>, Error> {
+        let settled = {
+            let mut inner = self.shared.lock();
+            if inner.promise(id, &self.shared.signals).is_none() {
+                return Err(Rejection::NoPromise(id.clone()).into());
+            }
+            inner.watch(id, &self.shared.signals)
+        };
+        match tokio::time::timeout(wait, settled).await {
+            Ok(Ok(promise)) => Ok(promise),
+            Ok(Err(_)) => Err(self.stopped()),
+            Err(_) => self.promise_after_wait(id).await,
+        }
+    }
+
+    async fn promise_after_wait(&self, id: &Id) -> Result<Arc<Promise>, Error> {
+        self.shared.lock().unwatch(id);
+        self.promise(id).await?.ok_or_else(|| Rejection::NoPromise(id.clone()).into())
+    }
+
+    /// Make a promise, or find it. `true`: it was made now.
+    pub async fn create_promise(&self, id: Id, param: Payload, timeout: Duration) -> Result<bool, Error> {
+        let timeout_at = self.deadline(timeout);
+        match self.submit(Op::CreatePromise { id, param, timeout_at }).await? {
+            Reply::Promise { created } => Ok(created),
+            _ => Ok(false),
+        }
+    }
+
+    /// Settle a promise, or end an execution.
+    pub async fn settle(&self, id: Id, outcome: Outcome) -> Result<(), Error> {
+        self.submit(Op::Settle { id, outcome }).await.map(drop)
+    }
+
+    /// A promise as it is now.
+    pub async fn promise(&self, id: &Id) -> Result<Option<Arc<Promise>>, Error> {
+        self.read(|inner, shared| inner.promise(id, &shared.signals)).await
+    }
+
+    /// The entries of an execution's journal from an index on.
+    pub async fn journal(&self, id: &Id, from: u32) -> Result<Vec<Entry>, Error> {
+        let tail = self.read(|inner, _| inner.view.journal(id, from)).await?;
+        Ok(tail.map_or(Ok(Vec::new()), |tail| tail.read())?)
+    }
+
+    /// The pieces of an execution's output from an index on.
+    pub async fn output(&self, id: &Id, from: u32) -> Result<Vec<Output>, Error> {
+        Ok(self.read(|inner, _| inner.view.output(id, from)).await??)
+    }
+
+    /// Notified whenever an execution has got on, durably.
+    pub fn follow(&self, id: &Id) -> Arc<Notify> {
+        self.shared.lock().follow(id)
+    }
+
+    /// Promises, from the newest to the oldest: those that `keep` picks.
+    pub async fn list(
+        &self,
+        position: Position,
+        limit: usize,
+        keep: impl Fn(&Promise) -> bool + Send + 'static,
+    ) -> Result<Listed, Error> {
+        self.read_store(move |reader| reader.newest(position.unwrap_or(u64::MAX), limit, SCAN, keep)).await
+    }
+
+    /// A promise and those below it in its call tree, at most `limit`. `true`: there are more.
+    pub async fn tree(&self, id: &Id, limit: usize) -> Result<(Vec<Promise>, bool), Error> {
+        let id = id.clone();
+        self.read_store(move |reader| reader.tree(&id, limit)).await
+    }
+
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        let inner = self.shared.lock();
+        Load {
+            queued: inner.sessions.backlog(),
+            unsaved: inner.view.unsaved(),
+            sessions: inner.sessions.count(),
+            applied: inner.applied,
+            committed: inner.committed,
+            written: inner.written,
+        }
+    }
+
+    /// Why nothing can be taken on, if that is so.
+    pub fn admits(&self) -> Result<(), Error> {
+        self.shared.lock().admit(self.shared.options.backlog)
+    }
+
+    fn op(&self, invocation: Invocation) -> Op {
+        let Invocation { id, function, arguments, timeout, seed } = invocation;
+        Op::Invoke { id, function, arguments, timeout_at: self.deadline(timeout), seed }
+    }
+
+    fn deadline(&self, timeout: Duration) -> u64 {
+        self.shared.lock().now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Apply a record from outside; the answer, once all that it tells of is durable.
+    async fn submit(&self, op: Op) -> Result<Reply, Error> {
+        let (reply, durable) = {
+            let mut inner = self.shared.lock();
+            inner.admit(self.shared.options.backlog)?;
+            let reply = inner.apply(op, &self.shared.signals);
+            (reply, inner.durable(&self.shared))
+        };
+        self.until(durable).await?;
+        Ok(reply?)
+    }
+
+    /// Look at the state; what was seen, once it is durable.
+    async fn read<T>(&self, look: impl FnOnce(&mut Inner, &Shared) -> T) -> Result<T, Error> {
+        let (seen, durable) = {
+            let mut inner = self.shared.lock();
+            if let Some(reason) = inner.broken() {
+                return Err(Error::Broken(reason));
+            }
+            let seen = look(&mut inner, &self.shared);
+            if let Some(reason) = inner.broken() {
+                return Err(Error::Broken(reason));
+            }
+            (seen, inner.durable(&self.shared))
+        };
+        self.until(durable).await?;
+        Ok(seen)
+    }
+
+    /// Look at the tables, after all that has happened until now was written to them.
+    async fn read_store<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = self.shared.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut inner = shared.lock();
+            let wanted = inner.applied;
+            while inner.written < wanted {
+                if let Some(reason) = inner.stalled.clone() {
+                    return Err(Error::Stalled(reason));
+                }
+                if inner.stopping {
+                    return Err(Error::Stopping);
+                }
+                inner.write_now = true;
+                shared.signals.write.notify_one();
+                let waited = shared.signals.written.wait_timeout(inner, Duration::from_millis(200));
+                inner = waited.expect("no thread panics while it holds the lock").0;
+            }
+            let reader = inner.view.reader().clone();
+            drop(inner);
+            Ok(look(&reader)?)
+        });
+        looked.await.map_err(|error| Error::Broken(format!("reading the store: {error}")))?
+    }
+
+    async fn until(&self, durable: Option<oneshot::Receiver<()>>) -> Result<(), Error> {
+        match durable {
+            Some(durable) => durable.await.map_err(|_| self.stopped()),
+            None => Ok(()),
+        }
+    }
+
+    /// Why somebody who waited was never answered.
+    fn stopped(&self) -> Error {
+        let inner = self.shared.lock();
+        match inner.broken() {
+            Some(reason) => Error::Broken(reason),
+            None => Error::Stopping,
+        }
+    }
+}
+
+impl Inner {
+    /// Completes when all that was applied until now is durable. None: it is.
+    fn durable(&mut self, shared: &Shared) -> Option<oneshot::Receiver<()>> {
+        if self.applied <= self.committed {
+            return None;
+        }
+        let (waiter, durable) = oneshot::channel();
+        self.hold(Release::Answer(waiter), &shared.signals);
+        Some(durable)
+    }
+}

@@ -1,0 +1,334 @@
+//! Guests, one turn at a time, on as many threads as there are cores.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, MutexGuard};
+
+use machine::{Completion, Id, Op, Progress, Promise, Rejection, Reply, Rest};
+
+use super::inner::Inner;
+use super::turn::{Done, Failed, Resting, replay};
+use super::{Shared, Signals};
+use crate::store::JournalTail;
+
+/// How many turns a session may take before others get theirs.
+const TURNS: usize = 64;
+
+/// The sessions that are in memory, and the executions that want one.
+pub(super) struct Sessions {
+    by_id: HashMap<Id, Live>,
+    queue: VecDeque<Id>,
+    /// Waiting sessions, the longest rested first; some have gone on since.
+    warm: VecDeque<(Id, u64)>,
+    /// How many sessions there are, and may be.
+    count: usize,
+    limit: usize,
+    running: usize,
+    /// Counts rests, to tell them apart.
+    rests: u64,
+    /// Sessions that have ended, to be dropped without the lock.
+    ended: Vec<Resting>,
+    /// Executions that could not be begun, to be tried again.
+    later: Vec<Id>,
+}
+
+/// An execution that has a session, or wants one.
+pub(super) enum Live {
+    /// In the queue, with its session if it has one.
+    Queued(Option<Resting>),
+    /// In the hands of a worker.
+    Running,
+    /// In the hands of a worker, and no longer wanted.
+    Stopped,
+    /// At rest, until something that it waits for is settled.
+    Warm(Resting, u64),
+}
+
+impl Sessions {
+    pub(super) fn new(limit: usize) -> Sessions {
+        Sessions {
+            by_id: HashMap::new(),
+            queue: VecDeque::new(),
+            warm: VecDeque::new(),
+            count: 0,
+            limit,
+            running: 0,
+            rests: 0,
+            ended: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    /// An execution can go on. `true`: it is new in the queue.
+    pub(super) fn queue(&mut self, id: Id) -> bool {
+        let live = match self.by_id.remove(&id) {
+            None => Live::Queued(None),
+            Some(Live::Warm(resting, _)) => Live::Queued(Some(resting)),
+            Some(other) => {
+                self.by_id.insert(id, other);
+                return false;
+            }
+        };
+        self.by_id.insert(id.clone(), live);
+        self.queue.push_back(id);
+        true
+    }
+
+    /// An execution has ended: its session has nothing more to do.
+    pub(super) fn stop(&mut self, id: &Id) {
+        match self.by_id.get_mut(id) {
+            None | Some(Live::Stopped) => {}
+            Some(live @ Live::Running) => *live = Live::Stopped,
+            Some(_) => {
+                if let Some(Live::Queued(Some(resting)) | Live::Warm(resting, _)) = self.by_id.remove(id) {
+                    self.end(resting);
+                }
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Live> {
+        self.by_id.get(id)
+    }
+
+    /// How many executions wait for a worker.
+    pub(super) fn backlog(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many sessions are in memory.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether any worker has one in its hands.
+    pub(super) fn any_running(&self) -> bool {
+        self.running > 0
+    }
+
+    fn end(&mut self, resting: Resting) {
+        self.count -= 1;
+        self.ended.push(resting);
+    }
+
+    /// Room for one more session: the one that has rested longest gives way. `false`: all are at work.
+    fn make_room(&mut self) -> bool {
+        while self.count >= self.limit {
+            let Some((id, rest)) = self.warm.pop_front() else { return false };
+            if matches!(self.by_id.get(&id), Some(Live::Warm(_, r)) if *r == rest)
+                && let Some(Live::Warm(resting, _)) = self.by_id.remove(&id)
+            {
+                self.end(resting);
+            }
+        }
+        true
+    }
+
+    fn rest(&mut self, id: Id, resting: Resting) {
+        self.rests += 1;
+        self.warm.push_back((id.clone(), self.rests));
+        self.by_id.insert(id, Live::Warm(resting, self.rests));
+        if self.warm.len() > 4 * self.limit {
+            let by_id = &self.by_id;
+            self.warm.retain(|(id, rest)| matches!(by_id.get(id), Some(Live::Warm(_, r)) if r == rest));
+        }
+    }
+
+    fn requeue(&mut self, id: Id, resting: Resting) {
+        self.by_id.insert(id.clone(), Live::Queued(Some(resting)));
+        self.queue.push_back(id);
+    }
+}
+
+/// What a worker is to do next.
+enum Work {
+    /// Begin a session, from the journal.
+    Begin { promise: Arc<Promise>, version: u32, tail: JournalTail },
+    /// Tell a waiting session of a step.
+    Tell { resting: Resting, step: u32, completion: Completion, now: u64 },
+    /// Let a session go on that its time slice had stopped.
+    GoOn { resting: Resting },
+}
+
+pub(super) fn run(shared: &Arc<Shared>) {
+    let mut inner = shared.lock();
+    loop {
+        inner = drop_ended(shared, inner);
+        if inner.stopping {
+            // The committer and the writer end after the last turn.
+            shared.signals.recorded.notify_all();
+            shared.signals.write.notify_all();
+            return;
+        }
+        let Some(id) = inner.sessions.queue.pop_front() else {
+            inner = shared.signals.queued.wait(inner).expect("no thread panics while it holds the lock");
+            continue;
+        };
+        let Some(mut work) = inner.next_work(&id, &shared.signals) else { continue };
+        for turn in 1.. {
+            drop(inner);
+            let done = perform(shared, work);
+            inner = shared.lock();
+            match inner.record(&id, done, turn < TURNS, &shared.signals) {
+                Some(more) => work = more,
+                None => break,
+            }
+        }
+    }
+}
+
+fn drop_ended<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    if inner.sessions.ended.is_empty() {
+        return inner;
+    }
+    let ended = std::mem::take(&mut inner.sessions.ended);
+    drop(inner);
+    drop(ended);
+    shared.lock()
+}
+
+fn perform(shared: &Shared, work: Work) -> Result<Done, (u32, Failed)> {
+    match work {
+        Work::Begin { promise, version, tail } => {
+            replay(shared, &promise, version, tail).map_err(|failed| (version, failed))
+        }
+        Work::Tell { resting, step, completion, now } => {
+            let version = resting.version;
+            resting.tell(step, completion, now).map_err(|failed| (version, failed))
+        }
+        Work::GoOn { resting } => {
+            let version = resting.version;
+            resting.go_on(None).map_err(|failed| (version, failed))
+        }
+    }
+}
+
+impl Inner {
+    /// Take an execution from the queue. None: there is nothing to do for it now.
+    fn next_work(&mut self, id: &Id, signals: &Signals) -> Option<Work> {
+        match self.sessions.by_id.remove(id)? {
+            Live::Queued(None) => self.begin(id, signals),
+            Live::Queued(Some(resting)) => {
+                self.sessions.by_id.insert(id.clone(), Live::Running);
+                self.sessions.running += 1;
+                if resting.is_halfway { Some(Work::GoOn { resting }) } else { self.tell_next(id, resting) }
+            }
+            other => {
+                self.sessions.by_id.insert(id.clone(), other);
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, id: &Id, signals: &Signals) -> Option<Work> {
+        if !self.sessions.make_room() {
+            self.sessions.queue(id.clone());
+            return None;
+        }
+        let Ok(Reply::Acquired { version }) = self.apply(Op::Acquire { id: id.clone() }, signals) else { return None };
+        let promise = self.view.get(id)?;
+        let tail = self.view.journal(id, 0)?;
+        self.sessions.by_id.insert(id.clone(), Live::Running);
+        self.sessions.running += 1;
+        self.sessions.count += 1;
+        Some(Work::Begin { promise, version, tail })
+    }
+
+    /// The next thing to tell a session in a worker's hands. None: nothing, and it is put to rest.
+    fn tell_next(&mut self, id: &Id, resting: Resting) -> Option<Work> {
+        match self.next_ready(id) {
+            Some((step, completion)) => Some(Work::Tell { resting, step, completion, now: self.now() }),
+            None => {
+                self.sessions.running -= 1;
+                self.sessions.rest(id.clone(), resting);
+                None
+            }
+        }
+    }
+
+    /// Record a turn. What the worker is to do next with the same session, if it may go on and there is something.
+    fn record(
+        &mut self,
+        id: &Id,
+        done: Result<Done, (u32, Failed)>,
+        may_go_on: bool,
+        signals: &Signals,
+    ) -> Option<Work> {
+        let Done { resting, told, events, output, rest } = match done {
+            Ok(done) => done,
+            Err((version, failed)) => {
+                self.give_up(id, version, failed, signals);
+                return None;
+            }
+        };
+        let is_stopped = self.is_stopped(id);
+        let version = resting.version;
+        let is_quiet = told.is_none() && events.is_empty() && output.is_empty();
+        let is_news = match rest {
+            Rest::Finished(_) => true,
+            Rest::Running => !is_quiet,
+            // A replay that comes to rest with something to be told has nothing to record.
+            Rest::Waiting => !is_quiet || !self.has_ready(id),
+        };
+        let is_finished = matches!(rest, Rest::Finished(_));
+        if is_news && !is_stopped {
+            let progress = Progress { id: id.clone(), version, told, events, output, rest };
+            match self.apply(Op::Progress(progress), signals) {
+                Ok(_) => self.progressed(id, signals),
+                Err(Rejection::Stale(_)) => return self.end_session(id, resting),
+                Err(rejection) => {
+                    tracing::error!(execution = %id, "{rejection}");
+                    let hold = Op::Hold { id: id.clone(), version, reason: rejection.to_string() };
+                    let _ = self.apply(hold, signals);
+                    return self.end_session(id, resting);
+                }
+            }
+        }
+        // Applying the record may have stopped it as well.
+        if is_finished || self.is_stopped(id) {
+            return self.end_session(id, resting);
+        }
+        if !may_go_on || resting.is_halfway {
+            if resting.is_halfway || self.has_ready(id) {
+                self.sessions.running -= 1;
+                self.sessions.requeue(id.clone(), resting);
+                signals.queued.notify_one();
+                return None;
+            }
+        }
+        self.tell_next(id, resting)
+    }
+
+    fn end_session(&mut self, id: &Id, resting: Resting) -> Option<Work> {
+        self.sessions.running -= 1;
+        self.sessions.by_id.remove(id);
+        self.sessions.end(resting);
+        None
+    }
+
+    fn give_up(&mut self, id: &Id, version: u32, failed: Failed, signals: &Signals) {
+        self.sessions.running -= 1;
+        self.sessions.count -= 1;
+        self.sessions.by_id.remove(id);
+        match failed {
+            Failed::Diverged(divergence) => {
+                let reason = divergence.to_string();
+                tracing::error!(execution = %id, "{reason}");
+                let _ = self.apply(Op::Hold { id: id.clone(), version, reason }, signals);
+                self.progressed(id, signals);
+            }
+            Failed::Unable(error) => {
+                tracing::error!(execution = %id, "it can't be run, and is tried again: {error}");
+                self.sessions.later.push(id.clone());
+            }
+        }
+    }
+
+    /// Try again what could not be begun.
+    pub(super) fn retry_later(&mut self, signals: &Signals) {
+        for id in std::mem::take(&mut self.sessions.later) {
+            if self.sessions.queue(id) {
+                signals.queued.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Cuts of the state to the store, behind the log.
+//!
+//! A cut is all that changed, at one position of the log. It is written once the log is durable up to there, and when
+//! it is written, the log needs its records no longer.
+
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::inner::Inner;
+use crate::store::{Cut, Reader, Saved, Store};
+
+/// How long changes are gathered, so that what changes often is written once.
+const GATHER: Duration = Duration::from_millis(500);
+/// How many changed promises are enough for a cut before that.
+const ENOUGH: usize = 20_000;
+/// Between attempts, when the store can't be written.
+const RETRY: Duration = Duration::from_millis(500);
+
+pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
+    let mut inner = shared.lock();
+    loop {
+        inner = gather(shared, inner);
+        if inner.unwritten() {
+            let cut = inner.cut();
+            inner.wanted = inner.wanted.max(cut.applied);
+            shared.signals.recorded.notify_one();
+            while inner.committed < cut.applied && !inner.given_up {
+                inner = shared.signals.committed.wait(inner).expect("no thread panics while it holds the lock");
+            }
+            if inner.given_up {
+                return;
+            }
+            drop(inner);
+            let Some((saved, reader)) = write(shared, &mut store, &cut) else { return };
+            inner = shared.lock();
+            inner.view.cut_was_written(saved, reader);
+            inner.written = cut.applied;
+        }
+        inner.write_now = false;
+        shared.signals.written.notify_all();
+        if inner.stopping && !inner.sessions.any_running() && !inner.unwritten() {
+            return;
+        }
+    }
+}
+
+/// Until there is enough to write, or it was long enough ago, or somebody wants to read.
+fn gather<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    let begun = Instant::now();
+    loop {
+        let waited = begun.elapsed();
+        let is_time = inner.write_now || inner.stopping || inner.view.unsaved() >= ENOUGH || waited >= GATHER;
+        if is_time {
+            return inner;
+        }
+        let signal = &shared.signals.write;
+        inner = signal.wait_timeout(inner, GATHER - waited).expect("no thread panics while it holds the lock").0;
+    }
+}
+
+/// Write a cut, as often as it takes. None: the host is to stop, and the store still can't be written. The log has
+/// everything.
+fn write(shared: &Shared, store: &mut Store, cut: &Cut) -> Option<(Vec<Saved>, Reader)> {
+    let mut reported = false;
+    loop {
+        match store.write(cut).and_then(|saved| Ok((saved, store.reader()?))) {
+            Ok(written) => return Some(written),
+            Err(error) => {
+                if !reported {
+                    tracing::error!("{error}; it is tried again until it succeeds");
+                }
+                reported = true;
+                if shared.lock().stopping {
+                    return None;
+                }
+            }
+        }
+        std::thread::sleep(RETRY);
+    }
+}

@@ -1,0 +1,138 @@
+//! One run of one function.
+
+use std::sync::Arc;
+
+use machine::{Completion, Event, Id, Outcome, Output, Payload};
+
+use super::component::Program;
+use super::drive::{Drive, Progress};
+use super::engine::Slice;
+use super::fault;
+use super::imports::random::Dice;
+use super::output::Console;
+use super::wire::{Ends, Wire};
+use super::{Inner, Limits, guest};
+
+/// What an execution begins with, on its first run and on each later one.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its name, which those of its steps are made from.
+    pub id: Id,
+    /// The function to run.
+    pub function: String,
+    /// A JSON array.
+    pub arguments: Payload,
+    /// What its random numbers are drawn from.
+    pub seed: u64,
+    /// When it was first started: where its clocks begin.
+    pub now_ms: u64,
+    /// How many pieces of output earlier runs have written. This one leaves out as many.
+    pub outputs_written: u32,
+}
+
+/// What happened in a poll.
+#[derive(Debug)]
+pub struct Turn {
+    /// What the guest did, in order.
+    pub events: Vec<Event>,
+    /// What it wrote that no earlier run had written, in order.
+    pub output: Vec<Output>,
+    /// Where it stands.
+    pub status: Status,
+}
+
+/// Where a guest stands after a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Its slice is over. Poll it again, and tell it nothing before: where it stopped is no place that a replay could
+    /// find again.
+    Yielded,
+    /// It rests until it is told something.
+    Waiting,
+    /// It has ended. The session is of no more use.
+    Finished(Outcome),
+    /// There was no room for it. Drop it, and start it again when another session is gone. The turn holds nothing,
+    /// and nothing that the guest did since its last turn counts.
+    Busy,
+}
+
+/// One run of one function, in a store of its own. Dropping it drops the store.
+pub struct Session {
+    wire: Arc<Wire>,
+    limits: Arc<Limits>,
+    function: String,
+    /// None once it has ended.
+    drive: Option<Drive<Result<Vec<u8>, Vec<u8>>>>,
+    at_rest: bool,
+}
+
+impl Session {
+    pub(super) fn new(runtime: &Inner, program: &Program, start: Start) -> Session {
+        let limits = runtime.limits.clone();
+        let console = Console::new(limits.output_bytes, start.outputs_written);
+        let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
+        let dice = Dice::new(start.seed);
+        let wire = Wire::new(Ends::new(start.id, limits.clone(), start.now_ms, console, dice, slice));
+        let store = guest::store(&runtime.engine, &wire, &limits);
+        let call = program.invoke(store, start.function.clone(), start.arguments);
+        let drive = Drive::new(&wire, Box::pin(call));
+        Session { wire, limits, function: start.function, drive: Some(drive), at_rest: false }
+    }
+
+    /// Answers one step, at a time. Poll before telling anything else.
+    ///
+    /// Only a session that [waits](Status::Waiting) is told anything. An answer to a step that nobody waits for, as it
+    /// was dropped or has been answered, changes nothing at all, not even the guest's time.
+    pub fn tell(&mut self, step: u32, completion: Completion, now_ms: u64) {
+        debug_assert!(self.at_rest, "a session that doesn't rest is told nothing");
+        if self.wire.tell(step, completion, now_ms) {
+            self.at_rest = false;
+        }
+    }
+
+    /// Runs the guest until it rests, ends, or has had its slice of a few milliseconds. After the end nothing happens.
+    pub fn poll(&mut self) -> Turn {
+        let Some(drive) = &mut self.drive else {
+            return Turn { events: Vec::new(), output: Vec::new(), status: Status::Waiting };
+        };
+        let progress = drive.run(&self.wire);
+        let mut ends = self.wire.lock();
+        let status = match progress {
+            Progress::Yielded => Status::Yielded,
+            Progress::Resting if ends.is_waiting() => Status::Waiting,
+            Progress::Resting => Status::Finished(Outcome::Crashed(fault::waits_for_nothing(&self.function))),
+            Progress::Done(Ok(result)) => Status::Finished(fault::check_result(result, &self.function, &self.limits)),
+            Progress::Done(Err(error)) if fault::is_shortage(&error) => Status::Busy,
+            Progress::Done(Err(error)) => {
+                ends.finish_output();
+                Status::Finished(Outcome::Crashed(fault::explain(&error, &self.function, &ends)))
+            }
+        };
+        self.at_rest = status == Status::Waiting;
+        if let Status::Finished(_) = status {
+            ends.finish_output();
+        }
+        let turn = match status {
+            Status::Busy => Turn { events: Vec::new(), output: Vec::new(), status },
+            status => Turn { events: ends.take_events(), output: ends.take_output(), status },
+        };
+        drop(ends);
+        if matches!(turn.status, Status::Finished(_) | Status::Busy) {
+            self.drive = None;
+        }
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_move_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<Session>();
+        is_send::<Turn>();
+        is_send::<Program>();
+    }
+}

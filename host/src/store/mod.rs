@@ -1,0 +1,17 @@
+//! What people query and guests replay from: promises, journals, outputs and deadlines, in redb.
+//!
+//! The store is a materialised copy. It is always whole up to one position of the log and says which, so that recovery
+//! applies the rest of the log to it. [`View`] is the state that the machine works on: the store's rows, with all that
+//! is newer in memory. Nothing here decides anything about promises, and nothing here waits for the log.
+
+mod blobs;
+mod deadlines;
+mod encoding;
+mod tables;
+mod view;
+
+pub use blobs::Blobs;
+pub use encoding::{Corrupt, decode_entries, seal, unseal};
+pub use tables::{Cut, Page, Reader, Row, Saved, Store, StoreError};
+pub(crate) use tables::{failed, open_checked};
+pub use view::{JournalTail, View};

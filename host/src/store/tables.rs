@@ -1,0 +1,473 @@
+//! The tables, how a cut of the state is written to them, and how they are read.
+//!
+//! A promise gets a number when it is first written; everything about it is kept under that number, in ascending order,
+//! which redb writes ten times faster than scattered keys. Only `ids` is in the order of the ids.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use machine::{Component, Entry, Id, Output, Promise, TaskState};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use serde::{Deserialize, Serialize};
+
+use super::encoding::{Corrupt, decode, encode, items, seal, unseal};
+
+/// `"meta"` to a [`Meta`].
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// Digest to a [`Component`], and name to the digest of the current one.
+const COMPONENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("components");
+const CURRENT: TableDefinition<&str, &[u8]> = TableDefinition::new("current");
+/// Id to number.
+const IDS: TableDefinition<&str, u64> = TableDefinition::new("ids");
+/// Number to a [`Promise`].
+const PROMISES: TableDefinition<u64, &[u8]> = TableDefinition::new("promises");
+/// Number and index of the first entry or piece, to a sealed run of them.
+const JOURNALS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("journals");
+const OUTPUTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("outputs");
+/// Deadline and number, to the id.
+const DEADLINES: TableDefinition<(u64, u64), &str> = TableDefinition::new("deadlines");
+/// Number of an execution that has something to do, to its id.
+const RUNNABLE: TableDefinition<u64, &str> = TableDefinition::new("runnable");
+
+/// Files up to this size are checked whole when they are opened.
+const CHECKED_AT_OPEN_BYTES: u64 = 256 << 20;
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("{0} is in use by another host: one data directory serves one host at a time")]
+    InUse(PathBuf),
+    /// What is there is damaged or of another version.
+    #[error("{path} is damaged and was not opened: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// A row is damaged or of another version.
+    #[error("{table} {key} is damaged: {error}")]
+    Row {
+        /// Which table.
+        table: &'static str,
+        /// Which row.
+        key: String,
+        /// What is wrong with it.
+        error: Corrupt,
+    },
+    /// The disk didn't do as asked.
+    #[error("{doing} failed: {error}")]
+    Redb {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        error: Box<redb::Error>,
+    },
+}
+
+pub(crate) fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
+    move |error| StoreError::Redb { doing, error: Box::new(error.into()) }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Meta {
+    /// The last record of the log that is in here.
+    applied: u64,
+    /// The last number given to a promise.
+    numbered: u64,
+}
+
+/// The tables, to write.
+pub struct Store {
+    path: PathBuf,
+    cache_bytes: usize,
+    database: Option<Database>,
+    meta: Meta,
+}
+
+/// What has changed in the state since the last cut, all of it at one position of the log.
+#[derive(Debug, Default)]
+pub struct Cut {
+    /// That position.
+    pub applied: u64,
+    /// The promises that changed.
+    pub rows: Vec<Row>,
+    /// The components that were installed, in order.
+    pub components: Vec<Component>,
+}
+
+/// A promise that has changed.
+#[derive(Debug)]
+pub struct Row {
+    /// As it is now.
+    pub promise: Arc<Promise>,
+    /// What the tables have of it. None: nothing.
+    pub saved: Option<Saved>,
+    /// The new entries of its journal, encoded one after another.
+    pub journal: Vec<u8>,
+    /// The index of the first of them.
+    pub first_entry: u32,
+    /// The new pieces of its output, encoded one after another.
+    pub output: Vec<u8>,
+    /// The index of the first of them.
+    pub first_output: u32,
+}
+
+/// What the tables have of a promise, beside its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Under which number.
+    pub number: u64,
+    /// Whether its deadline is watched.
+    pub deadline: bool,
+    /// Whether it is listed as having something to do.
+    pub runnable: bool,
+}
+
+impl Saved {
+    fn of(number: u64, promise: &Promise) -> Saved {
+        let runnable = promise.execution.as_ref().is_some_and(|e| e.task.state == TaskState::Runnable);
+        Saved { number, deadline: promise.outcome.is_none(), runnable }
+    }
+}
+
+impl Store {
+    /// Open the tables, or make them. Anything that isn't whole is refused.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Store, StoreError> {
+        let database = open_checked(path, cache_bytes)?;
+        let transaction = database.begin_write().map_err(failed("beginning a transaction"))?;
+        let opening = || failed("opening a table");
+        {
+            let _ = transaction.open_table(COMPONENTS).map_err(opening())?;
+            let _ = transaction.open_table(CURRENT).map_err(opening())?;
+            let _ = transaction.open_table(IDS).map_err(opening())?;
+            let _ = transaction.open_table(PROMISES).map_err(opening())?;
+            let _ = transaction.open_table(JOURNALS).map_err(opening())?;
+            let _ = transaction.open_table(OUTPUTS).map_err(opening())?;
+            let _ = transaction.open_table(DEADLINES).map_err(opening())?;
+            let _ = transaction.open_table(RUNNABLE).map_err(opening())?;
+        }
+        let meta = {
+            let table = transaction.open_table(META).map_err(opening())?;
+            let row = table.get("meta").map_err(failed("reading the position of the store"))?;
+            match row {
+                Some(row) => decode(row.value()).map_err(|error| StoreError::Damaged {
+                    path: path.into(),
+                    what: format!("its header can't be read: {error}"),
+                })?,
+                None => Meta::default(),
+            }
+        };
+        transaction.commit().map_err(failed("creating the tables"))?;
+        Ok(Store { path: path.into(), cache_bytes, database: Some(database), meta })
+    }
+
+    /// The last record of the log that is in the tables.
+    pub fn applied(&self) -> u64 {
+        self.meta.applied
+    }
+
+    /// The tables as they are now, to read.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::new(self.database.as_ref().expect("it is open except while it is reopened"))
+    }
+
+    /// Write a cut, durably and all at once. What the tables have of each row afterwards, in the cut's order.
+    ///
+    /// After an error nothing of it is there; the same cut can be tried again.
+    pub fn write(&mut self, cut: &Cut) -> Result<Vec<Saved>, StoreError> {
+        if self.database.is_none() {
+            self.database = Some(open_checked(&self.path, self.cache_bytes)?);
+        }
+        let database = self.database.as_ref().expect("it was opened above");
+        match write_cut(database, cut, self.meta.numbered) {
+            Ok((saved, numbered)) => {
+                self.meta = Meta { applied: cut.applied, numbered };
+                Ok(saved)
+            }
+            Err(error) => {
+                // redb takes nothing more after a failed write, until the file is opened again.
+                self.database = None;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn write_cut(database: &Database, cut: &Cut, mut numbered: u64) -> Result<(Vec<Saved>, u64), StoreError> {
+    let doing = "writing to the store";
+    let mut transaction = database.begin_write().map_err(failed(doing))?;
+    transaction.set_durability(Durability::Immediate).map_err(failed(doing))?;
+    transaction.set_quick_repair(true);
+    let mut saved = Vec::with_capacity(cut.rows.len());
+    {
+        let mut ids = transaction.open_table(IDS).map_err(failed(doing))?;
+        let mut promises = transaction.open_table(PROMISES).map_err(failed(doing))?;
+        let mut journals = transaction.open_table(JOURNALS).map_err(failed(doing))?;
+        let mut outputs = transaction.open_table(OUTPUTS).map_err(failed(doing))?;
+        let mut deadlines = transaction.open_table(DEADLINES).map_err(failed(doing))?;
+        let mut runnable = transaction.open_table(RUNNABLE).map_err(failed(doing))?;
+        for row in &cut.rows {
+            let promise = &*row.promise;
+            let id = promise.id.as_str();
+            let number = match row.saved {
+                Some(saved) => saved.number,
+                None => {
+                    numbered += 1;
+                    ids.insert(id, numbered).map_err(failed(doing))?;
+                    numbered
+                }
+            };
+            promises.insert(number, encode(promise).as_slice()).map_err(failed(doing))?;
+            if !row.journal.is_empty() {
+                let key = (number, row.first_entry);
+                journals.insert(key, seal(&row.journal).as_slice()).map_err(failed(doing))?;
+            }
+            if !row.output.is_empty() {
+                let key = (number, row.first_output);
+                outputs.insert(key, seal(&row.output).as_slice()).map_err(failed(doing))?;
+            }
+            let now = Saved::of(number, promise);
+            let before = row.saved.unwrap_or(Saved { number, deadline: false, runnable: false });
+            let key = (promise.timeout_at, number);
+            match (before.deadline, now.deadline) {
+                (false, true) => drop(deadlines.insert(key, id).map_err(failed(doing))?),
+                (true, false) => drop(deadlines.remove(key).map_err(failed(doing))?),
+                _ => {}
+            }
+            match (before.runnable, now.runnable) {
+                (false, true) => drop(runnable.insert(number, id).map_err(failed(doing))?),
+                (true, false) => drop(runnable.remove(number).map_err(failed(doing))?),
+                _ => {}
+            }
+            saved.push(now);
+        }
+    }
+    if !cut.components.is_empty() {
+        let mut components = transaction.open_table(COMPONENTS).map_err(failed(doing))?;
+        let mut current = transaction.open_table(CURRENT).map_err(failed(doing))?;
+        for component in &cut.components {
+            let digest = component.digest.0.as_slice();
+            components.insert(digest, encode(component).as_slice()).map_err(failed(doing))?;
+            current.insert(component.name.as_str(), digest).map_err(failed(doing))?;
+        }
+    }
+    {
+        let mut meta = transaction.open_table(META).map_err(failed(doing))?;
+        let row = encode(&Meta { applied: cut.applied, numbered });
+        meta.insert("meta", row.as_slice()).map_err(failed(doing))?;
+    }
+    transaction.commit().map_err(failed(doing))?;
+    Ok((saved, numbered))
+}
+
+/// Open a redb file, or make it. A file of a moderate size is checked whole; of a larger one, what is read is checked.
+pub(crate) fn open_checked(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes).set_check_integrity_on_open(size <= CHECKED_AT_OPEN_BYTES);
+    // A damaged file of a size that isn't checked whole can still make redb panic; that, too, is a damaged file.
+    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| builder.create(path)));
+    let damaged = |what: String| StoreError::Damaged { path: path.into(), what };
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(redb::DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::InUse(path.into())),
+        Ok(Err(redb::DatabaseError::UpgradeRequired(version))) => {
+            Err(damaged(format!("it has the file format {version} of another version of redb")))
+        }
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)))) => Err(damaged(what)),
+        Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Io(error))))
+            if matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+        {
+            Err(damaged(error.to_string()))
+        }
+        Ok(Err(error)) => Err(failed("opening a file of the data directory")(error)),
+        Err(_) => Err(damaged("redb can't make sense of it".into())),
+    }
+}
+
+/// The tables at one moment, to read.
+pub struct Reader {
+    components: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    current: ReadOnlyTable<&'static str, &'static [u8]>,
+    ids: ReadOnlyTable<&'static str, u64>,
+    promises: ReadOnlyTable<u64, &'static [u8]>,
+    journals: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    outputs: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    deadlines: ReadOnlyTable<(u64, u64), &'static str>,
+    runnable: ReadOnlyTable<u64, &'static str>,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Where the next part begins. None: there is none.
+    pub next: Option<u64>,
+}
+
+const READING: &str = "reading from the store";
+
+impl Reader {
+    fn new(database: &Database) -> Result<Reader, StoreError> {
+        let transaction = database.begin_read().map_err(failed(READING))?;
+        Ok(Reader {
+            components: transaction.open_table(COMPONENTS).map_err(failed(READING))?,
+            current: transaction.open_table(CURRENT).map_err(failed(READING))?,
+            ids: transaction.open_table(IDS).map_err(failed(READING))?,
+            promises: transaction.open_table(PROMISES).map_err(failed(READING))?,
+            journals: transaction.open_table(JOURNALS).map_err(failed(READING))?,
+            outputs: transaction.open_table(OUTPUTS).map_err(failed(READING))?,
+            deadlines: transaction.open_table(DEADLINES).map_err(failed(READING))?,
+            runnable: transaction.open_table(RUNNABLE).map_err(failed(READING))?,
+        })
+    }
+
+    /// A promise, and what else the tables have of it.
+    pub fn promise(&self, id: &str) -> Result<Option<(Promise, Saved)>, StoreError> {
+        let Some(number) = self.ids.get(id).map_err(failed(READING))? else { return Ok(None) };
+        let number = number.value();
+        let damaged = |error| StoreError::Row { table: "promise", key: id.into(), error };
+        let row = self.promises.get(number).map_err(failed(READING))?;
+        let row = row.ok_or(damaged(Corrupt::Content("it is missing".into())))?;
+        let promise: Promise = decode(row.value()).map_err(damaged)?;
+        if promise.id.as_str() != id {
+            return Err(damaged(Corrupt::Content(format!("it is that of {:?}", promise.id))));
+        }
+        let saved = Saved::of(number, &promise);
+        Ok(Some((promise, saved)))
+    }
+
+    /// The entries of a journal from an index on, as far as the tables have them.
+    pub fn journal(&self, number: u64, from: u32) -> Result<Vec<Entry>, StoreError> {
+        runs(&self.journals, "journal", number, from)
+    }
+
+    /// The pieces of an output from an index on, as far as the tables have them.
+    pub fn output(&self, number: u64, from: u32) -> Result<Vec<Output>, StoreError> {
+        runs(&self.outputs, "output", number, from)
+    }
+
+    /// Promises from the newest to the oldest, of numbers below `before`: those that `keep` picks, at most `limit`, of
+    /// at most `scan` that are looked at.
+    pub fn newest(
+        &self,
+        before: u64,
+        limit: usize,
+        scan: usize,
+        mut keep: impl FnMut(&Promise) -> bool,
+    ) -> Result<Page<Promise>, StoreError> {
+        let mut items = Vec::new();
+        let rows = self.promises.range(..before).map_err(failed(READING))?.rev();
+        for (scanned, row) in rows.enumerate() {
+            let (number, row) = row.map_err(failed(READING))?;
+            if items.len() == limit || scanned == scan {
+                return Ok(Page { items, next: Some(number.value() + 1) });
+            }
+            let promise: Promise = decode(row.value()).map_err(|error| StoreError::Row {
+                table: "promise",
+                key: number.value().to_string(),
+                error,
+            })?;
+            if keep(&promise) {
+                items.push(promise);
+            }
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// A promise and all those below it in its call tree, at most `limit`. `true`: there are more.
+    pub fn tree(&self, id: &Id, limit: usize) -> Result<(Vec<Promise>, bool), StoreError> {
+        let mut tree = Vec::new();
+        let separator = if id.is_root() { ':' } else { '.' };
+        // '/' and ';' are the characters after '.' and ':'.
+        let end = format!("{id}{}", char::from(separator as u8 + 1));
+        let own = self.ids.get(id.as_str()).map_err(failed(READING))?.map(|number| number.value());
+        let below = self.ids.range(format!("{id}{separator}").as_str()..end.as_str()).map_err(failed(READING))?;
+        let below = below.map(|row| row.map(|(_, number)| number.value()));
+        for number in own.map(Ok).into_iter().chain(below) {
+            let number = number.map_err(failed(READING))?;
+            if tree.len() == limit {
+                return Ok((tree, true));
+            }
+            let damaged = |error| StoreError::Row { table: "promise", key: number.to_string(), error };
+            let row = self.promises.get(number).map_err(failed(READING))?;
+            let row = row.ok_or(damaged(Corrupt::Content("it is missing".into())))?;
+            tree.push(decode(row.value()).map_err(damaged)?);
+        }
+        Ok((tree, false))
+    }
+
+    /// Deadlines from a time on, the earliest first. All those of the last millisecond that is in the list are in it,
+    /// so that there can be more than `limit`.
+    pub fn deadlines(&self, from: u64, limit: usize) -> Result<Vec<(u64, String)>, StoreError> {
+        let mut deadlines: Vec<(u64, String)> = Vec::new();
+        for row in self.deadlines.range((from, 0)..).map_err(failed(READING))? {
+            let (key, id) = row.map_err(failed(READING))?;
+            let at = key.value().0;
+            if deadlines.len() >= limit && deadlines.last().is_some_and(|(last, _)| *last != at) {
+                break;
+            }
+            deadlines.push((at, id.value().to_owned()));
+        }
+        Ok(deadlines)
+    }
+
+    /// The executions that have something to do.
+    pub fn runnable(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.runnable.iter().map_err(failed(READING))?;
+        rows.map(|row| row.map(|(_, id)| id.value().to_owned()).map_err(failed(READING))).collect()
+    }
+
+    /// How many promises there are.
+    pub fn count(&self) -> Result<u64, StoreError> {
+        self.promises.len().map_err(failed(READING))
+    }
+
+    /// All components, those that are current last.
+    pub fn components(&self) -> Result<Vec<Component>, StoreError> {
+        let mut current = Vec::new();
+        for row in self.current.iter().map_err(failed(READING))? {
+            current.push(row.map_err(failed(READING))?.1.value().to_vec());
+        }
+        let mut components: Vec<Component> = Vec::new();
+        for row in self.components.iter().map_err(failed(READING))? {
+            let (digest, row) = row.map_err(failed(READING))?;
+            let key = || digest.value().iter().map(|byte| format!("{byte:02x}")).collect();
+            components.push(decode(row.value()).map_err(|error| StoreError::Row {
+                table: "component",
+                key: key(),
+                error,
+            })?);
+        }
+        components.sort_by_key(|component| current.iter().any(|digest| *digest == component.digest.0));
+        Ok(components)
+    }
+}
+
+/// The items of the runs under a number, from an index on.
+fn runs<T: serde::de::DeserializeOwned>(
+    table: &ReadOnlyTable<(u64, u32), &'static [u8]>,
+    name: &'static str,
+    number: u64,
+    from: u32,
+) -> Result<Vec<T>, StoreError> {
+    // The run that has `from` begins at or before it.
+    let first = table.range((number, 0)..=(number, from)).map_err(failed(READING))?.next_back();
+    let first = first.transpose().map_err(failed(READING))?.map_or(from, |(key, _)| key.value().1);
+    let mut found = Vec::new();
+    for row in table.range((number, first)..=(number, u32::MAX)).map_err(failed(READING))? {
+        let (key, row) = row.map_err(failed(READING))?;
+        let (number, start) = key.value();
+        let damaged = |error| StoreError::Row { table: name, key: format!("{number}/{start}"), error };
+        let run: Vec<T> = items(unseal(row.value()).map_err(damaged)?).map_err(damaged)?;
+        found.extend(run.into_iter().skip(from.saturating_sub(start) as usize));
+    }
+    Ok(found)
+}
