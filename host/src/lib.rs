@@ -1,6 +1,7 @@
 //! Runs durable WebAssembly functions.
 
 pub mod api;
+pub mod cli;
 pub mod log;
 pub mod partition;
 pub mod runtime;

@@ -1,2 +1,7 @@
-//! The `host` binary.
-fn main() {}
+//! The `host` binary. All of it is in the library, where it can be tested.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::cli::main()
+}

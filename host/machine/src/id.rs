@@ -98,6 +98,10 @@ fn check_root(text: &str) -> Result<(), IdError> {
     if text.len() > MAX_ROOT_BYTES {
         return Err(IdError::TooLong(text.len()));
     }
+    if matches!(text, "." | "..") {
+        // Clients resolve these in an address before they send it.
+        return Err(IdError::Character(text.into(), '.'));
+    }
     match text.chars().find(|c| c.is_control() || c.is_whitespace() || matches!(c, '/' | '?' | '#' | '%' | '\\')) {
         Some(c) => Err(IdError::Character(text.into(), c)),
         None => Ok(()),
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(Id::root("a:1"), Err(IdError::Reserved("a:1".into())));
         assert!(Id::root(&"a".repeat(128)).is_ok());
         assert_eq!(Id::root(&"a".repeat(129)), Err(IdError::TooLong(129)));
-        for bad in ["a b", "a/b", "a\nb", "a%20b"] {
+        for bad in ["a b", "a/b", "a\nb", "a%20b", ".", ".."] {
             assert!(matches!(Id::root(bad), Err(IdError::Character(..))), "{bad}");
         }
         for bad in ["a:", "a:0", "a:01", "a:+1", "a:x", "a:1..2", "a:1:2", "a:4294967296"] {

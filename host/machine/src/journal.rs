@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Ask, Completion, Digest, Event, Outcome, Payload, PromiseState};
 
 /// Payloads up to this size are kept in an entry as they are, longer ones as their digest: the promise has the value.
+/// It is part of the format: with another size, a replay would differ from the journals that are there.
 const INLINE_BYTES: usize = 128;
 
 /// An item of a journal. What the guest does and what it is told are one sequence, in the order in which they happened.
@@ -199,9 +200,9 @@ pub struct Divergence {
     /// The index of the entry, from 0.
     pub position: u32,
     /// What the journal has there.
-    pub recorded: Option<Entry>,
+    pub recorded: Option<Box<Entry>>,
     /// What the guest did. None: nothing more.
-    pub observed: Option<Entry>,
+    pub observed: Option<Box<Entry>>,
 }
 
 impl Replay {
@@ -262,7 +263,8 @@ impl Replay {
     }
 
     fn divergence(&self, observed: Option<Entry>) -> Divergence {
-        Divergence { position: self.position, recorded: self.entries.front().cloned(), observed }
+        let recorded = self.entries.front().cloned().map(Box::new);
+        Divergence { position: self.position, recorded, observed: observed.map(Box::new) }
     }
 }
 
@@ -270,7 +272,7 @@ impl std::error::Error for Divergence {}
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |entry: &Option<Entry>| entry.as_ref().map_or("nothing more".into(), |e| e.to_string());
+        let side = |entry: &Option<Box<Entry>>| entry.as_ref().map_or("nothing more".into(), |e| e.to_string());
         write!(
             f,
             "the replay differs at entry {}: the journal has [{}], the guest did [{}]",
@@ -336,3 +338,6 @@ impl fmt::Display for Arguments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Durable values, settled once.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +29,8 @@ pub struct Promise {
     pub timeout_at: u64,
     /// In milliseconds since the Unix epoch.
     pub settled_at: Option<u64>,
-    /// The steps that wait for it.
-    pub awaiters: Vec<Awaiter>,
+    /// The steps that wait for it. A set: any number of them may come, and go again.
+    pub awaiters: BTreeSet<Awaiter>,
     /// The run of a function that settles it.
     pub execution: Option<Box<Execution>>,
 }
@@ -64,7 +66,7 @@ pub struct Owner {
 }
 
 /// A step that waits for a promise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Awaiter {
     /// The execution that is told.
     pub execution: Id,

@@ -58,6 +58,7 @@ impl From<Error> for Failure {
                 Rejection::Stale(_) | Rejection::Malformed { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
             },
             Error::Component(ComponentError::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, "component_too_large"),
+            Error::Component(ComponentError::Busy) => (S::SERVICE_UNAVAILABLE, "overloaded"),
             Error::Component(_) => (S::UNPROCESSABLE_ENTITY, "invalid_component"),
             Error::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
             Error::Stalled(_) => (S::SERVICE_UNAVAILABLE, "cannot_record"),

@@ -50,9 +50,8 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
     let payload = DefaultBodyLimit::max(options.payload_bytes + 4096);
     let component = DefaultBodyLimit::max(options.component_bytes);
     let api = Api { host, options: Arc::new(options), schemas: Arc::default(), closing };
-    let components = Router::new()
-        .route("/v1/components", post(components::upload).get(components::list))
-        .layer(component);
+    let components =
+        Router::new().route("/v1/components", post(components::upload).get(components::list)).layer(component);
     Router::new()
         .route("/v1/functions", get(components::functions))
         .route("/v1/functions/{name}", get(components::function))

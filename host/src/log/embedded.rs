@@ -9,6 +9,8 @@ use crate::store::{StoreError, failed, open_checked, seal, unseal};
 
 /// Number of the first record, to a sealed run: `count (8 bytes, little endian) | records`.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// `"store"` to the identity of the store whose log it is.
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CACHE_BYTES: usize = 16 << 20;
 
 /// A log in a redb file.
@@ -22,11 +24,27 @@ const APPENDING: &str = "writing to the log";
 const READING: &str = "reading the log";
 
 impl EmbeddedLog {
-    /// Open the log, or make it. One that isn't whole is refused.
-    pub fn open(path: &Path) -> Result<EmbeddedLog, StoreError> {
+    /// Open the log of a store, or make it. One that isn't whole, or is of another store, is refused.
+    ///
+    /// `applied` is the last record that the store has: the log of a store that has any is there.
+    pub fn open(path: &Path, identity: [u8; 16], applied: u64) -> Result<EmbeddedLog, StoreError> {
+        let damaged = |what: &str| StoreError::Damaged { path: path.into(), what: what.into() };
+        if applied > 0 && !path.exists() {
+            return Err(damaged("it is missing, and the store beside it has records of it"));
+        }
         let database = open_checked(path, CACHE_BYTES)?;
         let transaction = database.begin_write().map_err(failed(APPENDING))?;
-        transaction.open_table(LOG).map_err(failed(APPENDING))?;
+        {
+            let mut meta = transaction.open_table(META).map_err(failed(APPENDING))?;
+            let known = meta.get("store").map_err(failed(READING))?.map(|row| row.value().to_vec());
+            match known {
+                Some(known) if known == identity => {}
+                Some(_) => return Err(damaged("it is the log of another store")),
+                None if applied > 0 => return Err(damaged("it is empty, and the store beside it has records of it")),
+                None => drop(meta.insert("store", identity.as_slice()).map_err(failed(APPENDING))?),
+            }
+            transaction.open_table(LOG).map_err(failed(APPENDING))?;
+        }
         transaction.commit().map_err(failed(APPENDING))?;
         Ok(EmbeddedLog { path: path.into(), database: Some(database) })
     }
@@ -122,16 +140,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.redb");
         let (one, two, three) = (group(1, &[b"a", b"bc"]), group(3, &[b"d"]), group(4, &[b"", b"e"]));
-        let mut log = EmbeddedLog::open(&path).unwrap();
+        let mut log = EmbeddedLog::open(&path, [7; 16], 0).unwrap();
         log.append(&one, 0).unwrap();
         log.append(&two, 1).unwrap();
         assert_eq!(log.read(0).unwrap(), [one.clone(), two.clone()]);
         assert_eq!(log.read(2).unwrap(), std::slice::from_ref(&two));
         log.append(&three, 2).unwrap();
         drop(log);
-        let log = EmbeddedLog::open(&path).unwrap();
+        let log = EmbeddedLog::open(&path, [7; 16], 0).unwrap();
         let groups = log.read(0).unwrap();
+        drop(log);
         assert_eq!(groups, [two, three]);
+        assert!(EmbeddedLog::open(&path, [8; 16], 0).is_err());
         let records: Vec<_> = groups.iter().flat_map(|g| g.records().map(|(n, r)| (n, r.to_vec()))).collect();
         assert_eq!(records, [(3, b"d".to_vec()), (4, b"".to_vec()), (5, b"e".to_vec())]);
     }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::faults::{self, Point};
 use super::inner::{Inner, Release};
 use super::{AnyLog, Shared};
 use crate::log::Group;
@@ -40,7 +41,9 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
         let group = std::mem::replace(&mut inner.group, next);
         let trim = inner.written;
         drop(inner);
+        faults::pass(Point::BeforeCommit);
         let appended = append(shared, &mut log, &group, trim);
+        faults::pass(Point::AfterCommit);
         inner = shared.lock();
         if !appended {
             inner.given_up = true;
@@ -57,6 +60,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
         if !released.is_empty() {
             drop(inner);
             released.drain(..).for_each(Release::release);
+            faults::pass(Point::AfterRelease);
             inner = shared.lock();
         }
     }

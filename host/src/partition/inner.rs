@@ -7,10 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State};
 use tokio::sync::{Notify, oneshot};
 
+use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
-use super::{Error, Signals};
+use super::{Error, Options, Signals};
 use crate::log::Group;
-use crate::store::{Corrupt, Cut, StoreError, View};
+use crate::store::{Corrupt, Cut, Reader, Saved, StoreError, View};
+
+/// How much may be waiting to be written to the store before nothing new is taken on. It bounds memory.
+const UNWRITTEN_BYTES: usize = 256 << 20;
+/// How many changed promises, or bytes of records, are enough for a cut.
+const CUT_PROMISES: usize = 20_000;
+const CUT_BYTES: usize = 32 << 20;
 
 /// Everything that the lock guards.
 pub(super) struct Inner {
@@ -22,6 +29,9 @@ pub(super) struct Inner {
     pub(super) committed: u64,
     /// The last record that is in the store.
     pub(super) written: u64,
+    /// The size of the records that are not, in the cut that is being written and after it.
+    frozen_bytes: usize,
+    unwritten_bytes: usize,
     /// What may be known outside once a record is durable, by ascending numbers of records.
     pub(super) held: VecDeque<(u64, Release)>,
     /// Who is to be told when a promise is settled.
@@ -65,17 +75,19 @@ impl Release {
 }
 
 impl Inner {
-    pub(super) fn new(view: View, applied: u64, sessions: usize) -> Inner {
+    pub(super) fn new(view: View, applied: u64, options: &Options) -> Inner {
         Inner {
             view,
             group: Group { first: applied + 1, ..Group::default() },
             applied,
             committed: applied,
             written: applied,
+            frozen_bytes: 0,
+            unwritten_bytes: 0,
             held: VecDeque::new(),
             watchers: HashMap::new(),
             followers: HashMap::new(),
-            sessions: Sessions::new(sessions),
+            sessions: Sessions::new(options.sessions, options.sessions_bytes),
             wanted: 0,
             write_now: false,
             stalled: None,
@@ -147,7 +159,8 @@ impl Inner {
         if let Some(reason) = &self.stalled {
             return Err(Error::Stalled(reason.clone()));
         }
-        if self.view.unsaved() > backlog || self.sessions.backlog() > backlog {
+        let is_behind = self.frozen_bytes + self.unwritten_bytes > UNWRITTEN_BYTES;
+        if is_behind || self.view.unsaved() > backlog || self.sessions.backlog() > backlog {
             return Err(Error::Overloaded);
         }
         Ok(())
@@ -170,8 +183,13 @@ impl Inner {
         } else {
             self.applied += 1;
             self.group.count += 1;
+            self.unwritten_bytes += self.group.bytes.len() - start;
+            faults::pass(Point::Applied);
             if self.group.count == 1 {
                 signals.recorded.notify_one();
+            }
+            if self.is_cut_due() {
+                signals.write.notify_one();
             }
         }
         for effect in effects {
@@ -263,7 +281,20 @@ impl Inner {
 
     /// What the store doesn't have, frozen to be written.
     pub(super) fn cut(&mut self) -> Arc<Cut> {
+        self.frozen_bytes = std::mem::take(&mut self.unwritten_bytes);
         self.view.cut(self.applied)
+    }
+
+    /// The frozen cut is in the store.
+    pub(super) fn cut_was_written(&mut self, cut: &Cut, saved: Vec<Saved>, reader: Reader) {
+        self.view.cut_was_written(saved, reader);
+        self.written = cut.applied;
+        self.frozen_bytes = 0;
+    }
+
+    /// Whether there is enough for a cut.
+    pub(super) fn is_cut_due(&self) -> bool {
+        self.view.unsaved() >= CUT_PROMISES || self.unwritten_bytes >= CUT_BYTES
     }
 
     /// A promise, its deadline observed.

@@ -10,9 +10,11 @@
 //! - `committer`: groups of records to the log, then what waited for them
 //! - `writer`: cuts of the state to the store
 //! - `timer`: deadlines
+//! - `faults`: dying on purpose, for tests
 //! - `requests`: what the outside can ask
 
 mod committer;
+mod faults;
 mod inner;
 mod programs;
 mod requests;
@@ -46,6 +48,8 @@ pub struct Options {
     pub workers: usize,
     /// Sessions that are kept in memory, at work and waiting.
     pub sessions: usize,
+    /// The memory of guests that wait in memory, together. Beyond it those that have waited longest are evicted.
+    pub sessions_bytes: usize,
     /// Promises that are kept in memory.
     pub promises: usize,
     /// Memory for the store's pages.
@@ -127,12 +131,13 @@ impl Shared {
 impl Partition {
     /// Open a data directory, recover what it holds, and set to work.
     pub fn open(options: Options, runtime: Runtime) -> Result<Partition, Error> {
+        faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
-        let log = EmbeddedLog::open(&options.data.join("log.redb"))?;
         let store = Store::open(&options.data.join("store.redb"), options.cache_bytes)?;
+        let log = EmbeddedLog::open(&options.data.join("log.redb"), store.identity(), store.applied())?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, options.promises)?;
-        let mut inner = Inner::new(view, store.applied(), options.sessions);
+        let mut inner = Inner::new(view, store.applied(), &options);
         inner.recover(log.read(store.applied())?)?;
         let shared = Arc::new(Shared {
             inner: Mutex::new(inner),

@@ -58,8 +58,10 @@ impl Partition {
         let shared = self.shared.clone();
         let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm)).await;
         let component = compiled.map_err(|error| Error::Broken(format!("compiling a component: {error}")))??;
+        let digest = component.digest;
         self.submit(Op::Install { component: component.clone() }).await?;
-        Ok(component)
+        let installed = self.read(|inner, _| inner.view.component(&digest).cloned()).await?;
+        Ok(installed.unwrap_or(component))
     }
 
     /// The components that functions are called from, by name.
@@ -87,11 +89,7 @@ impl Partition {
     /// it was called now. When the wait is over before that, the promise is as it is then.
     ///
     /// It costs one flush of the disk, where `invoke` and `wait` one after the other cost two.
-    pub async fn invoke_and_wait(
-        &self,
-        invocation: Invocation,
-        wait: Duration,
-    ) -> Result<(Arc<Promise>, bool), Error> {
+    pub async fn invoke_and_wait(&self, invocation: Invocation, wait: Duration) -> Result<(Arc<Promise>, bool), Error> {
         let id = invocation.id.clone();
         let op = self.op(invocation);
         let (rejected, created, settled) = {

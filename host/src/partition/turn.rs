@@ -16,6 +16,8 @@ pub(super) struct Resting {
     pub(super) version: u32,
     /// It isn't waiting: its time slice was over.
     pub(super) is_halfway: bool,
+    /// The memory of its guest, when it was last put down.
+    pub(super) bytes: usize,
 }
 
 /// What a session did that isn't recorded.
@@ -104,7 +106,7 @@ pub(super) fn replay(shared: &Shared, promise: &Arc<Promise>, version: u32, tail
         };
         if is_over {
             let is_halfway = matches!(status, Status::Yielded);
-            let resting = Resting { session, version, is_halfway };
+            let resting = Resting { session, version, is_halfway, bytes: 0 };
             return Ok(Done { resting, told: None, events: new, output: written, rest: rest(status)? });
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use machine::{Completion, Id, Op, Progress, Promise, Rejection, Reply, Rest};
 
+use super::faults::{self, Point};
 use super::inner::Inner;
 use super::turn::{Done, Failed, Resting, replay};
 use super::{Shared, Signals};
@@ -22,6 +23,9 @@ pub(super) struct Sessions {
     /// How many sessions there are, and may be.
     count: usize,
     limit: usize,
+    /// The memory of those that are in nobody's hands, and how much that may be.
+    bytes: usize,
+    bytes_limit: usize,
     running: usize,
     /// Counts rests, to tell them apart.
     rests: u64,
@@ -44,13 +48,15 @@ pub(super) enum Live {
 }
 
 impl Sessions {
-    pub(super) fn new(limit: usize) -> Sessions {
+    pub(super) fn new(limit: usize, bytes_limit: usize) -> Sessions {
         Sessions {
             by_id: HashMap::new(),
             queue: VecDeque::new(),
             warm: VecDeque::new(),
             count: 0,
             limit,
+            bytes: 0,
+            bytes_limit,
             running: 0,
             rests: 0,
             ended: Vec::new(),
@@ -80,6 +86,7 @@ impl Sessions {
             Some(live @ Live::Running) => *live = Live::Stopped,
             Some(_) => {
                 if let Some(Live::Queued(Some(resting)) | Live::Warm(resting, _)) = self.by_id.remove(id) {
+                    self.bytes -= resting.bytes;
                     self.end(resting);
                 }
             }
@@ -110,21 +117,24 @@ impl Sessions {
         self.ended.push(resting);
     }
 
-    /// Room for one more session: the one that has rested longest gives way. `false`: all are at work.
+    /// Room for one more session: those that have rested longest give way. `false`: all are at work.
     fn make_room(&mut self) -> bool {
-        while self.count >= self.limit {
+        while self.count >= self.limit || self.bytes > self.bytes_limit {
             let Some((id, rest)) = self.warm.pop_front() else { return false };
             if matches!(self.by_id.get(&id), Some(Live::Warm(_, r)) if *r == rest)
                 && let Some(Live::Warm(resting, _)) = self.by_id.remove(&id)
             {
+                self.bytes -= resting.bytes;
                 self.end(resting);
             }
         }
         true
     }
 
-    fn rest(&mut self, id: Id, resting: Resting) {
+    fn rest(&mut self, id: Id, mut resting: Resting) {
         self.rests += 1;
+        resting.bytes = resting.session.memory_bytes();
+        self.bytes += resting.bytes;
         self.warm.push_back((id.clone(), self.rests));
         self.by_id.insert(id, Live::Warm(resting, self.rests));
         if self.warm.len() > 4 * self.limit {
@@ -133,7 +143,9 @@ impl Sessions {
         }
     }
 
-    fn requeue(&mut self, id: Id, resting: Resting) {
+    fn requeue(&mut self, id: Id, mut resting: Resting) {
+        resting.bytes = resting.session.memory_bytes();
+        self.bytes += resting.bytes;
         self.by_id.insert(id.clone(), Live::Queued(Some(resting)));
         self.queue.push_back(id);
     }
@@ -167,6 +179,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         for turn in 1.. {
             drop(inner);
             let done = perform(shared, work);
+            faults::pass(Point::MidTurn);
             inner = shared.lock();
             match inner.record(&id, done, turn < TURNS, &shared.signals) {
                 Some(more) => work = more,
@@ -210,6 +223,7 @@ impl Inner {
             Live::Queued(Some(resting)) => {
                 self.sessions.by_id.insert(id.clone(), Live::Running);
                 self.sessions.running += 1;
+                self.sessions.bytes -= resting.bytes;
                 if resting.is_halfway { Some(Work::GoOn { resting }) } else { self.tell_next(id, resting) }
             }
             other => {

@@ -7,13 +7,12 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::faults::{self, Point};
 use super::inner::Inner;
 use crate::store::{Cut, Reader, Saved, Store};
 
 /// How long changes are gathered, so that what changes often is written once.
 const GATHER: Duration = Duration::from_millis(500);
-/// How many changed promises are enough for a cut before that.
-const ENOUGH: usize = 20_000;
 /// Between attempts, when the store can't be written.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -32,10 +31,11 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
                 return;
             }
             drop(inner);
+            faults::pass(Point::BeforeWrite);
             let Some((saved, reader)) = write(shared, &mut store, &cut) else { return };
+            faults::pass(Point::AfterWrite);
             inner = shared.lock();
-            inner.view.cut_was_written(saved, reader);
-            inner.written = cut.applied;
+            inner.cut_was_written(&cut, saved, reader);
         }
         inner.write_now = false;
         shared.signals.written.notify_all();
@@ -50,7 +50,7 @@ fn gather<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuar
     let begun = Instant::now();
     loop {
         let waited = begun.elapsed();
-        let is_time = inner.write_now || inner.stopping || inner.view.unsaved() >= ENOUGH || waited >= GATHER;
+        let is_time = inner.write_now || inner.stopping || inner.is_cut_due() || waited >= GATHER;
         if is_time {
             return inner;
         }

@@ -25,7 +25,7 @@ pub(super) enum Stop {
     Payload { what: String, bytes: usize, limit: usize },
     #[error("{what} has {bytes} bytes, and can't have more than {limit}")]
     Name { what: &'static str, bytes: usize, limit: usize },
-    #[error("it waits for more than {limit} steps at once; raise the limit with --pending-limit")]
+    #[error("it waits for more than {limit} steps at once; raise the limit with --pending-steps-limit")]
     TooManyPending { limit: usize },
     #[error("it has asked for more steps than can be numbered")]
     TooManySteps,

@@ -76,6 +76,7 @@ impl ResourceLimiter for MemoryGuard {
             return Ok(false);
         }
         self.used_bytes = used;
+        self.wire.lock().memory_bytes = used;
         Ok(true)
     }
 

@@ -79,6 +79,11 @@ impl Session {
         Session { wire, limits, function: start.function, drive: Some(drive), at_rest: false }
     }
 
+    /// The linear memory that the guest has taken.
+    pub fn memory_bytes(&self) -> usize {
+        self.wire.lock().memory_bytes
+    }
+
     /// Answers one step, at a time. Poll before telling anything else.
     ///
     /// Only a session that [waits](Status::Waiting) is told anything. An answer to a step that nobody waits for, as it

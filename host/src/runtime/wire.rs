@@ -36,6 +36,8 @@ pub(super) struct Ends {
     pub(super) slice: Slice,
     /// What the guest asked its memory to grow to, when that was last refused.
     pub(super) refused_bytes: Option<usize>,
+    /// The guest's linear memory, as of its last growth.
+    pub(super) memory_bytes: usize,
     /// The guest's time. It stands still while the guest runs, and never goes back.
     now_ms: u64,
     started_ms: u64,
@@ -113,6 +115,7 @@ impl Ends {
             dice,
             slice,
             refused_bytes: None,
+            memory_bytes: 0,
             now_ms,
             started_ms: now_ms,
             steps: 0,

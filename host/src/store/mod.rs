@@ -7,6 +7,8 @@
 mod blobs;
 mod deadlines;
 mod encoding;
+#[cfg(test)]
+mod formats;
 mod tables;
 mod view;
 

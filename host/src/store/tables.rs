@@ -80,6 +80,8 @@ struct Meta {
     applied: u64,
     /// The last number given to a promise.
     numbered: u64,
+    /// Made up when the store is made. Its log has the same, so that no other log is taken for it.
+    identity: [u8; 16],
 }
 
 /// The tables, to write.
@@ -153,14 +155,19 @@ impl Store {
             let _ = transaction.open_table(RUNNABLE).map_err(opening())?;
         }
         let meta = {
-            let table = transaction.open_table(META).map_err(opening())?;
+            let mut table = transaction.open_table(META).map_err(opening())?;
             let row = table.get("meta").map_err(failed("reading the position of the store"))?;
-            match row {
-                Some(row) => decode(row.value()).map_err(|error| StoreError::Damaged {
-                    path: path.into(),
-                    what: format!("its header can't be read: {error}"),
-                })?,
-                None => Meta::default(),
+            let known = row.map(|row| decode(row.value())).transpose().map_err(|error| StoreError::Damaged {
+                path: path.into(),
+                what: format!("its header can't be read: {error}"),
+            })?;
+            match known {
+                Some(meta) => meta,
+                None => {
+                    let meta = Meta { identity: *uuid::Uuid::new_v4().as_bytes(), ..Meta::default() };
+                    table.insert("meta", encode(&meta).as_slice()).map_err(failed("creating the tables"))?;
+                    meta
+                }
             }
         };
         transaction.commit().map_err(failed("creating the tables"))?;
@@ -170,6 +177,11 @@ impl Store {
     /// The last record of the log that is in the tables.
     pub fn applied(&self) -> u64 {
         self.meta.applied
+    }
+
+    /// What its log has to have as well.
+    pub fn identity(&self) -> [u8; 16] {
+        self.meta.identity
     }
 
     /// The tables as they are now, to read.
@@ -185,9 +197,9 @@ impl Store {
             self.database = Some(open_checked(&self.path, self.cache_bytes)?);
         }
         let database = self.database.as_ref().expect("it was opened above");
-        match write_cut(database, cut, self.meta.numbered) {
-            Ok((saved, numbered)) => {
-                self.meta = Meta { applied: cut.applied, numbered };
+        match write_cut(database, cut, &self.meta) {
+            Ok((saved, meta)) => {
+                self.meta = meta;
                 Ok(saved)
             }
             Err(error) => {
@@ -199,8 +211,9 @@ impl Store {
     }
 }
 
-fn write_cut(database: &Database, cut: &Cut, mut numbered: u64) -> Result<(Vec<Saved>, u64), StoreError> {
+fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved>, Meta), StoreError> {
     let doing = "writing to the store";
+    let mut numbered = before.numbered;
     let mut transaction = database.begin_write().map_err(failed(doing))?;
     transaction.set_durability(Durability::Immediate).map_err(failed(doing))?;
     transaction.set_quick_repair(true);
@@ -257,13 +270,13 @@ fn write_cut(database: &Database, cut: &Cut, mut numbered: u64) -> Result<(Vec<S
             current.insert(component.name.as_str(), digest).map_err(failed(doing))?;
         }
     }
+    let meta = Meta { applied: cut.applied, numbered, identity: before.identity };
     {
-        let mut meta = transaction.open_table(META).map_err(failed(doing))?;
-        let row = encode(&Meta { applied: cut.applied, numbered });
-        meta.insert("meta", row.as_slice()).map_err(failed(doing))?;
+        let mut table = transaction.open_table(META).map_err(failed(doing))?;
+        table.insert("meta", encode(&meta).as_slice()).map_err(failed(doing))?;
     }
     transaction.commit().map_err(failed(doing))?;
-    Ok((saved, numbered))
+    Ok((saved, meta))
 }
 
 /// Open a redb file, or make it. A file of a moderate size is checked whole; of a larger one, what is read is checked.

@@ -16,6 +16,9 @@ use super::deadlines::Deadlines;
 use super::encoding::{items, push};
 use super::tables::{Cut, Reader, Row, Saved, StoreError};
 
+/// Rows larger than this are read again when they are needed again, so that memory is bounded by the number of rows.
+const KEPT_BYTES: usize = 16 << 10;
+
 /// Rows, new entries and deadlines in memory, over the tables.
 pub struct View {
     slots: HashMap<Id, Slot>,
@@ -212,7 +215,11 @@ impl View {
             let Some(slot) = self.slots.get_mut(id) else { continue };
             slot.saved = Some(saved);
             if !slot.is_unsaved {
-                self.clean.push_back(id.clone());
+                if size(&slot.promise) > KEPT_BYTES {
+                    self.slots.remove(id);
+                } else {
+                    self.clean.push_back(id.clone());
+                }
             }
             if saved.deadline {
                 self.deadlines.saved(row.promise.timeout_at, id);
@@ -222,6 +229,10 @@ impl View {
     }
 
     fn shrink(&mut self) {
+        if self.clean.len() > 4 * self.capacity {
+            // A row that changes often is in here as often.
+            self.clean = self.slots.iter().filter(|(_, slot)| !slot.is_unsaved).map(|(id, _)| id.clone()).collect();
+        }
         while self.slots.len() > self.capacity {
             let Some(id) = self.clean.pop_front() else { break };
             if self.slots.get(&id).is_some_and(|slot| !slot.is_unsaved && slot.saved.is_some()) {
@@ -279,6 +290,11 @@ impl View {
         }
         self.components.insert(component.digest, component);
     }
+}
+
+/// What a promise carries, in bytes.
+fn size(promise: &Promise) -> usize {
+    promise.param.len() + promise.outcome.as_ref().map_or(0, machine::Outcome::size)
 }
 
 impl State for View {

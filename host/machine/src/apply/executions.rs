@@ -1,11 +1,13 @@
 //! Starting executions, and recording what their sessions do.
 
+use std::collections::BTreeSet;
+
 use super::promises::New;
-use super::{Effect, Rejection, Reply, Step};
+use super::{Effect, Rejection, Reply, Step, malformed, root_only};
 use crate::execution::Answer;
 use crate::{
-    Ask, Awaiter, CallOptions, Completion, Digest, Entry, Event, Execution, Id, IdError, MAX_ID_BYTES, Outcome, Owner,
-    Payload, Progress, PromiseKind, Rest, State, Task, TaskState,
+    Ask, Awaiter, CallOptions, Completion, Digest, Entry, Event, Execution, Id, IdError, MAX_ID_BYTES, Owner, Payload,
+    Progress, PromiseKind, Rest, State, Task, TaskState,
 };
 
 /// The address of this host's own functions, which a call may name as its target.
@@ -24,12 +26,13 @@ impl<S: State> Step<'_, S> {
         timeout_at: u64,
         seed: u64,
     ) -> Result<Reply, Rejection> {
+        root_only(&id)?;
         if self.attach(&id, &function, &arguments)? {
             return Ok(Reply::Promise { created: false });
         }
         let component = self.component_for(&function, None).ok_or(Rejection::NoFunction(function.clone()))?;
         let kind = PromiseKind::Call { function };
-        let new = New { id, kind, owner: None, param: arguments, timeout_at, awaiters: Vec::new() };
+        let new = New { id, kind, owner: None, param: arguments, timeout_at };
         self.start(new, component, seed);
         Ok(Reply::Promise { created: true })
     }
@@ -51,10 +54,9 @@ impl<S: State> Step<'_, S> {
     fn start(&mut self, new: New, component: Digest, seed: u64) {
         let id = new.id.clone();
         self.create(new);
-        let now = self.now;
         let promise = self.state.promise_mut(&id).expect("it was created above");
-        let is_pending = promise.outcome.is_none();
-        let state = if is_pending { TaskState::Runnable } else { TaskState::Fulfilled };
+        let (now, outcome) = (promise.created_at, promise.outcome.as_ref().map(|outcome| outcome.state()));
+        let state = if outcome.is_none() { TaskState::Runnable } else { TaskState::Fulfilled };
         promise.execution = Some(Box::new(Execution {
             component,
             seed,
@@ -67,8 +69,15 @@ impl<S: State> Step<'_, S> {
             held: None,
         }));
         self.state.append(&id, &Entry::Started { component, seed, now });
-        if is_pending {
-            self.effects.push(Effect::Runnable(id));
+        match outcome {
+            None => self.effects.push(Effect::Runnable(id)),
+            // Its deadline had passed before it was called: it ends where it began.
+            Some(state) => {
+                if let Ok(execution) = self.execution(&id) {
+                    execution.entries += 1;
+                }
+                self.state.append(&id, &Entry::Finished { state, now });
+            }
         }
     }
 
@@ -78,27 +87,30 @@ impl<S: State> Step<'_, S> {
         if execution.task.state != TaskState::Runnable {
             return Err(Rejection::Stale(id));
         }
-        execution.task.version += 1;
-        let version = execution.task.version;
+        let version = execution.task.version.checked_add(1).ok_or_else(|| Rejection::Stale(id.clone()))?;
+        execution.task.version = version;
         self.changed = true;
         Ok(Reply::Acquired { version })
     }
 
     pub(super) fn hold(&mut self, id: Id, version: u32, reason: String) -> Result<Reply, Rejection> {
-        let task = &mut self.claimed(&id, version)?.task;
-        task.state = TaskState::Held;
-        self.execution(&id)?.held = Some(reason);
+        let execution = self.claimed(&id, version)?;
+        execution.task.state = TaskState::Held;
+        execution.held = Some(reason);
         self.changed = true;
         Ok(Reply::Done)
     }
 
     pub(super) fn progress(&mut self, progress: Progress) -> Result<Reply, Rejection> {
-        let Progress { id, version, told, events, output, rest } = progress;
-        self.claimed(&id, version)?;
-        self.changed = true;
+        self.claimed(&progress.id, progress.version)?;
+        self.check(&progress)?;
+        let Progress { id, version: _, told, events, output, rest } = progress;
+        self.changed |= told.is_some() || !events.is_empty() || !output.is_empty();
         if let Some((step, now)) = told {
             self.tell(&id, step, now)?;
         }
+        let dropped = |event: &Event| matches!(event, Event::Dropped { .. }).then_some(event.step());
+        let dropped: BTreeSet<u32> = events.iter().filter_map(dropped).collect();
         for event in events {
             self.event(&id, event)?;
         }
@@ -106,52 +118,63 @@ impl<S: State> Step<'_, S> {
             self.execution(&id)?.outputs += 1;
             self.state.write(&id, piece);
         }
-        match rest {
-            Rest::Running => {}
-            Rest::Waiting => {
-                let execution = self.execution(&id)?;
-                let rested = execution.ready.is_empty();
-                execution.task.state = if rested { TaskState::Suspended } else { TaskState::Runnable };
-            }
-            Rest::Finished(outcome) => self.finish(&id, outcome),
+        let execution = self.execution(&id)?;
+        if !dropped.is_empty() {
+            // At once for all: a guest can drop thousands of steps that have their answers.
+            execution.ready.retain(|ready| !dropped.contains(&ready.step));
         }
+        let before = execution.task.state;
+        execution.task.state = match rest {
+            // It ended in the middle of the turn: see `event`.
+            _ if before == TaskState::Fulfilled => TaskState::Fulfilled,
+            Rest::Waiting if execution.ready.is_empty() => TaskState::Suspended,
+            Rest::Waiting | Rest::Running => TaskState::Runnable,
+            Rest::Finished(outcome) => {
+                self.finish(&id, outcome);
+                return Ok(Reply::Progressed);
+            }
+        };
+        let changed = execution.task.state != before;
+        self.changed |= changed;
         Ok(Reply::Progressed)
     }
 
     fn tell(&mut self, id: &Id, step: u32, now: u64) -> Result<(), Rejection> {
         let ready = &mut self.execution(id)?.ready;
         let index = ready.iter().position(|ready| ready.step == step);
-        let Some(answer) = index.and_then(|index| ready.remove(index)).map(|ready| ready.answer) else {
-            return Err(malformed(id, format!("told of step {step}, which has no answer")));
+        let completion = match index.and_then(|index| ready.remove(index)).map(|ready| ready.answer) {
+            Some(Answer::Here(completion)) => Some(completion),
+            Some(Answer::Promise(promise)) => {
+                self.state.promise(&promise).and_then(|p| p.outcome.clone()).map(Completion::Settled)
+            }
+            None => None,
         };
-        let completion = match answer {
-            Answer::Here(completion) => completion,
-            Answer::Promise(promise) => match self.state.promise(&promise).and_then(|p| p.outcome.clone()) {
-                Some(outcome) => Completion::Settled(outcome),
-                None => return Err(malformed(id, format!("told of step {step}, which is still pending"))),
-            },
-        };
-        self.append(id, &Entry::Told { step, completion, now })
+        let completion =
+            completion.ok_or_else(|| malformed(id, format!("told of step {step}, which has no answer")))?;
+        self.execution(id)?.entries += 1;
+        self.state.append(id, &Entry::Told { step, completion, now });
+        Ok(())
     }
 
     fn event(&mut self, id: &Id, event: Event) -> Result<(), Rejection> {
-        self.append(id, &Entry::of(&event))?;
+        let execution = self.execution(id)?;
+        // A guest can settle a promise further up its call tree, and be cancelled with all that is below it. What it
+        // did after that is not part of its journal.
+        if execution.task.state == TaskState::Fulfilled {
+            return Ok(());
+        }
+        execution.entries += 1;
+        if let Event::Asked { step, .. } = event {
+            execution.steps = step;
+        }
+        self.state.append(id, &Entry::of(&event));
         match event {
-            Event::Asked { step, ask } => {
-                let execution = self.execution(id)?;
-                if step != execution.steps + 1 {
-                    return Err(malformed(id, format!("step {step} after step {}", execution.steps)));
-                }
-                execution.steps = step;
-                self.asked(id, step, ask)
-            }
+            Event::Asked { step, ask } => self.asked(id, step, ask),
             Event::Dropped { step } => self.dropped(id, step),
             Event::Recorded { step, outcome } => {
                 let child = id.child(step)?;
                 self.expire(&child);
-                if self.state.promise(&child).is_some_and(|p| p.outcome.is_none()) {
-                    self.settle(&child, outcome, self.now);
-                }
+                self.settle(&child, outcome, self.now);
                 Ok(())
             }
         }
@@ -164,7 +187,7 @@ impl<S: State> Step<'_, S> {
             Ask::Call { function, arguments, options, detached } => {
                 let own = within(options.timeout_ms, self.now);
                 let timeout_at = match detached {
-                    true if options.timeout_ms.is_none() => self.now + DETACHED_TIMEOUT_MS,
+                    true if options.timeout_ms.is_none() => self.now.saturating_add(DETACHED_TIMEOUT_MS),
                     true => own,
                     false => own.min(deadline),
                 };
@@ -222,7 +245,6 @@ impl<S: State> Step<'_, S> {
                 owner: Some(Owner { execution: id.clone(), step, detached: call.detached }),
                 param: call.arguments,
                 timeout_at: call.timeout_at,
-                awaiters: Vec::new(),
             };
             self.start(new, component, seed);
         }
@@ -239,17 +261,10 @@ impl<S: State> Step<'_, S> {
     fn own_step(&mut self, id: &Id, step: u32, kind: PromiseKind, at: u64, waits: bool) -> Result<(), Rejection> {
         let owner = Some(Owner { execution: id.clone(), step, detached: false });
         let child = id.child(step)?;
-        self.create(New {
-            id: child.clone(),
-            kind,
-            owner,
-            param: Payload::new(),
-            timeout_at: at,
-            awaiters: Vec::new(),
-        });
+        self.create(New { id: child.clone(), kind, owner, param: Payload::new(), timeout_at: at });
         if waits {
             self.wait_for(id, step, child);
-        } else {
+        } else if at > self.now {
             self.execution(id)?.open.insert(step, None);
         }
         Ok(())
@@ -274,7 +289,7 @@ impl<S: State> Step<'_, S> {
         if awaited.outcome.is_some() {
             return self.answer(id, step, Answer::Promise(promise));
         }
-        awaited.awaiters.push(Awaiter { execution: id.clone(), step });
+        awaited.awaiters.insert(Awaiter { execution: id.clone(), step });
         let other = (id.child(step).as_ref() != Ok(&promise)).then_some(promise);
         if let Ok(execution) = self.execution(id) {
             execution.open.insert(step, other);
@@ -283,27 +298,20 @@ impl<S: State> Step<'_, S> {
 
     /// The guest no longer waits. A called function runs on; a sleep that nobody waits for is over.
     fn dropped(&mut self, id: &Id, step: u32) -> Result<(), Rejection> {
-        let execution = self.execution(id)?;
-        execution.ready.retain(|ready| ready.step != step);
-        let Some(other) = execution.open.get(&step).cloned() else { return Ok(()) };
+        // One that has its answer is not open: see `progress`.
+        let Some(other) = self.execution(id)?.open.get(&step).cloned() else { return Ok(()) };
         let awaited = match other {
             Some(other) => other,
             None => id.child(step)?,
         };
         let Some(promise) = self.state.promise_mut(&awaited) else { return Ok(()) };
-        promise.awaiters.retain(|awaiter| awaiter.execution != *id || awaiter.step != step);
+        promise.awaiters.remove(&Awaiter { execution: id.clone(), step });
         let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step);
         if is_own && promise.kind == PromiseKind::Sleep {
-            self.settle(&awaited, Outcome::Canceled, self.now);
+            self.end(vec![awaited]);
         } else if !is_own {
             self.execution(id)?.open.remove(&step);
         }
-        Ok(())
-    }
-
-    fn append(&mut self, id: &Id, entry: &Entry) -> Result<(), Rejection> {
-        self.execution(id)?.entries += 1;
-        self.state.append(id, entry);
         Ok(())
     }
 
@@ -317,7 +325,10 @@ impl<S: State> Step<'_, S> {
         self.expire(id);
         let execution = self.execution(id)?;
         match execution.task.state {
-            TaskState::Runnable | TaskState::Suspended if execution.task.version == version => Ok(execution),
+            // Version 0 is that of an execution that no session has acquired.
+            TaskState::Runnable | TaskState::Suspended if version > 0 && execution.task.version == version => {
+                Ok(execution)
+            }
             _ => Err(Rejection::Stale(id.clone())),
         }
     }
@@ -330,10 +341,6 @@ struct Call {
     options: CallOptions,
     detached: bool,
     timeout_at: u64,
-}
-
-fn malformed(id: &Id, what: String) -> Rejection {
-    Rejection::Malformed { id: id.clone(), what }
 }
 
 /// The seed of a child, so that no two executions of a tree draw the same numbers (the finaliser of SplitMix64).

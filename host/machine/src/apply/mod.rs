@@ -1,14 +1,16 @@
 //! The transition: a record, applied to the state.
 //!
-//! `promises` owns creating, settling and expiring; `executions` owns what a session may record. Both work through
-//! [`Step`], which holds the state, the time, and what follows.
+//! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
+//! a session records; `check` owns what a session may record. All work through [`Step`], which holds the state, the
+//! time, and what follows.
 
+mod check;
 mod executions;
 mod promises;
 #[cfg(test)]
 mod tests;
 
-use crate::{Component, Digest, Id, IdError, Op, PromiseState, Record, State};
+use crate::{Component, Digest, Id, IdError, Op, Outcome, PromiseState, Record, State};
 
 /// What came of a record.
 #[derive(Debug)]
@@ -97,10 +99,10 @@ pub enum Rejection {
     /// The session has lost its claim, or never had one.
     #[error("the session of {0:?} is no longer the one that may record its progress")]
     Stale(Id),
-    /// A session broke the rules of the journal. That is a fault of the host, never of a guest.
-    #[error("the session of {id:?} recorded what can't be: {what}")]
+    /// A session or a client is said to have done what none can. That is a fault of the host, never of a guest.
+    #[error("what was to be recorded of {id:?} can't be: {what}")]
     Malformed {
-        /// Which execution.
+        /// Which promise or execution.
         id: Id,
         /// What was wrong.
         what: String,
@@ -155,9 +157,23 @@ impl<S: State> Step<'_, S> {
             }
         }
         component.installed_at = self.now;
+        if self.is_current(&component) {
+            return Ok(Reply::Done);
+        }
         self.changed = true;
         self.state.install(component);
         Ok(Reply::Done)
+    }
+
+    /// Whether all that a component exports is called from it already. One without functions never is.
+    fn is_current(&self, component: &Component) -> bool {
+        let Some(known) = self.state.component(&component.digest) else { return false };
+        let exported = |name: &str| self.state.exporter(name).is_some_and(|c| c.digest == component.digest);
+        known.name == component.name
+            && known.version == component.version
+            && known.functions == component.functions
+            && !component.functions.is_empty()
+            && component.functions.iter().all(|function| exported(&function.name))
     }
 
     /// Where a function called from a component runs: its own functions are those that it was compiled with, all others
@@ -170,4 +186,18 @@ impl<S: State> Step<'_, S> {
         }
         self.state.exporter(function).map(|component| component.digest)
     }
+}
+
+/// Whether somebody can give this outcome. The others come from a deadline, and from the end of a function.
+fn is_given(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Resolved(_) | Outcome::Rejected(_) | Outcome::Canceled)
+}
+
+/// The ids below a root belong to its steps: made from outside, one would be in the way of a step to come.
+fn root_only(id: &Id) -> Result<(), Rejection> {
+    if id.is_root() { Ok(()) } else { Err(IdError::Reserved(id.to_string()).into()) }
+}
+
+fn malformed(id: &Id, what: String) -> Rejection {
+    Rejection::Malformed { id: id.clone(), what }
 }

@@ -1,6 +1,8 @@
 //! Creating, settling and expiring promises.
 
-use super::{Effect, Rejection, Reply, Step};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{Effect, Rejection, Reply, Step, is_given, malformed, root_only};
 use crate::execution::Answer;
 use crate::{Awaiter, Entry, Id, Outcome, Owner, Payload, Promise, PromiseKind, Ready, State, TaskState};
 
@@ -11,11 +13,11 @@ pub(super) struct New {
     pub(super) owner: Option<Owner>,
     pub(super) param: Payload,
     pub(super) timeout_at: u64,
-    pub(super) awaiters: Vec<Awaiter>,
 }
 
 impl<S: State> Step<'_, S> {
     pub(super) fn create_promise(&mut self, id: Id, param: Payload, timeout_at: u64) -> Result<Reply, Rejection> {
+        root_only(&id)?;
         self.expire(&id);
         if let Some(promise) = self.state.promise(&id) {
             return match promise.kind {
@@ -23,7 +25,7 @@ impl<S: State> Step<'_, S> {
                 _ => Err(Rejection::Taken { id, what: "it is not a promise of its own, but a step or an execution" }),
             };
         }
-        self.create(New { id, kind: PromiseKind::External, owner: None, param, timeout_at, awaiters: Vec::new() });
+        self.create(New { id, kind: PromiseKind::External, owner: None, param, timeout_at });
         Ok(Reply::Promise { created: true })
     }
 
@@ -40,13 +42,16 @@ impl<S: State> Step<'_, S> {
             owner: new.owner,
             param: new.param,
             timeout_at: new.timeout_at,
-            awaiters: new.awaiters,
+            awaiters: BTreeSet::new(),
             execution: None,
         };
         self.state.insert(promise);
     }
 
     pub(super) fn settle_from_outside(&mut self, id: Id, outcome: Outcome) -> Result<Reply, Rejection> {
+        if !is_given(&outcome) {
+            return Err(malformed(&id, format!("nobody settles a promise as {}", outcome.state().as_str())));
+        }
         self.expire(&id);
         let promise = self.state.promise(&id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
         match &promise.outcome {
@@ -62,39 +67,45 @@ impl<S: State> Step<'_, S> {
     /// If the deadline of a promise has passed, it is settled: at its deadline, whenever that is noticed. Every rule
     /// that looks at whether a promise is pending comes here first, so a deadline always wins.
     pub(super) fn expire(&mut self, id: &Id) {
-        let due = self.state.promise(id).filter(|p| p.outcome.is_none() && p.timeout_at <= self.now);
-        if let Some(promise) = due {
-            let (outcome, at) = (expiry(&promise.kind), promise.timeout_at);
-            self.settle(id, outcome, at);
+        if self.is_due(id) {
+            self.end(vec![id.clone()]);
         }
+    }
+
+    fn is_due(&mut self, id: &Id) -> bool {
+        self.state.promise(id).is_some_and(|p| p.outcome.is_none() && p.timeout_at <= self.now)
     }
 
     /// Settle a pending promise and all that ends with it. An execution that is settled here was ended from outside.
     pub(super) fn settle(&mut self, id: &Id, outcome: Outcome, at: u64) {
-        let mut ending = vec![(id.clone(), outcome, at)];
-        while let Some((id, outcome, at)) = ending.pop() {
-            for child in self.settle_one(&id, outcome, at, true) {
-                let (outcome, at) = match self.state.promise(&child) {
-                    Some(p) if p.timeout_at <= self.now => (expiry(&p.kind), p.timeout_at),
-                    _ => (Outcome::Canceled, self.now),
-                };
-                ending.push((child, outcome, at));
-            }
-        }
+        let ending = self.settle_one(id, outcome, at, false);
+        self.end(ending);
     }
 
     /// The function of an execution has returned. The functions that it called run on; what only it could end, ends.
     pub(super) fn finish(&mut self, id: &Id, outcome: Outcome) {
-        for child in self.settle_one(id, outcome, self.now, false) {
-            let own = |p: &&Promise| matches!(p.kind, PromiseKind::Sleep | PromiseKind::Step { .. });
-            if self.state.promise(&child).filter(own).is_some() {
-                self.settle_one(&child, Outcome::Canceled, self.now, true);
-            }
+        let ending = self.settle_one(id, outcome, self.now, true);
+        self.end(ending);
+    }
+
+    /// Cancel promises and all that ends with them. Those whose deadline has passed had ended by that already.
+    ///
+    /// One after the other, not each within the one before: executions that wait for each other can be a chain of any
+    /// length.
+    pub(super) fn end(&mut self, ids: Vec<Id>) {
+        let mut ending = VecDeque::from(ids);
+        while let Some(id) = ending.pop_front() {
+            let Some(promise) = self.state.promise(&id).filter(|p| p.outcome.is_none()) else { continue };
+            let (outcome, at) = match promise.timeout_at <= self.now {
+                true => (expiry(&promise.kind), promise.timeout_at),
+                false => (Outcome::Canceled, self.now),
+            };
+            ending.extend(self.settle_one(&id, outcome, at, false));
         }
     }
 
-    /// Settle one promise, and say which promises were pending as steps of its execution and owned by it.
-    fn settle_one(&mut self, id: &Id, outcome: Outcome, at: u64, from_outside: bool) -> Vec<Id> {
+    /// Settle one promise, if it is pending, and say what ends with it. `returned`: its function gave the outcome.
+    fn settle_one(&mut self, id: &Id, outcome: Outcome, at: u64, returned: bool) -> Vec<Id> {
         let Some(promise) = self.state.promise_mut(id).filter(|p| p.outcome.is_none()) else { return Vec::new() };
         self.changed = true;
         let state = outcome.state();
@@ -103,52 +114,71 @@ impl<S: State> Step<'_, S> {
         let timeout_at = promise.timeout_at;
         let awaiters = std::mem::take(&mut promise.awaiters);
         let owner = promise.owner.clone();
-        let mut open = Vec::new();
-        let mut was_execution = false;
-        if let Some(execution) = promise.execution.as_mut() {
-            was_execution = true;
+        let open = promise.execution.as_mut().map(|execution| {
             execution.task.state = TaskState::Fulfilled;
             execution.entries += 1;
             execution.held = None;
             execution.ready.clear();
-            open = std::mem::take(&mut execution.open).into_iter().collect();
-        }
+            std::mem::take(&mut execution.open)
+        });
         self.state.disarm(timeout_at, id);
-        if was_execution {
+        let mut ending = Vec::new();
+        if let Some(open) = open {
             self.state.append(id, &Entry::Finished { state, now: at });
-            if from_outside {
+            if !returned {
                 self.effects.push(Effect::Stop(id.clone()));
             }
+            ending = self.let_go(id, open, returned);
         }
         for awaiter in awaiters {
-            self.answer(&awaiter.execution, awaiter.step, Answer::Promise(id.clone()));
-        }
-        if let Some(owner) = owner
-            && let Some(execution) = self.state.promise_mut(&owner.execution).and_then(|p| p.execution.as_mut())
-        {
-            execution.open.remove(&owner.step);
-        }
-        self.effects.push(Effect::Settled(id.clone()));
-        self.owned_by(id, open)
-    }
-
-    /// Those of an execution's open steps whose promises it made itself, not detached, and which are still pending.
-    fn owned_by(&mut self, id: &Id, open: Vec<(u32, Option<Id>)>) -> Vec<Id> {
-        let mut owned = Vec::new();
-        for (step, other) in open {
-            let Some(child) = other.or_else(|| id.child(step).ok()) else { continue };
-            let Some(promise) = self.state.promise(&child) else { continue };
-            let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step && !o.detached);
-            if is_own && promise.outcome.is_none() {
-                owned.push(child);
+            // One whose own deadline has passed is not woken: it ends.
+            if self.is_due(&awaiter.execution) {
+                ending.push(awaiter.execution);
+            } else {
+                self.answer(&awaiter.execution, awaiter.step, Answer::Promise(id.clone()));
             }
         }
-        owned
+        if let Some(owner) = owner {
+            self.close(&owner.execution, owner.step);
+        }
+        self.effects.push(Effect::Settled(id.clone()));
+        ending
     }
 
-    /// A step has its answer. An execution that has ended, or no longer waits for the step, doesn't hear of it.
+    /// An execution that has ended waits for nothing. Says which promises end with it: those that it made itself, not
+    /// detached; if it has returned, only those that nobody else would ever settle.
+    fn let_go(&mut self, id: &Id, open: BTreeMap<u32, Option<Id>>, returned: bool) -> Vec<Id> {
+        let mut ending = Vec::new();
+        for (step, other) in open {
+            let Some(awaited) = other.or_else(|| id.child(step).ok()) else { continue };
+            let awaiter = Awaiter { execution: id.clone(), step };
+            let Some(promise) = self.state.promise(&awaited) else { continue };
+            let is_awaiter = promise.awaiters.contains(&awaiter);
+            let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step && !o.detached);
+            let ends = !returned || matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Step { .. });
+            if is_awaiter && let Some(promise) = self.state.promise_mut(&awaited) {
+                promise.awaiters.remove(&awaiter);
+            }
+            if is_own && ends {
+                ending.push(awaited);
+            }
+        }
+        ending
+    }
+
+    /// The promise of an execution's step is settled.
+    fn close(&mut self, id: &Id, step: u32) {
+        let execution = self.state.promise(id).and_then(|p| p.execution.as_ref());
+        if execution.is_some_and(|e| e.open.contains_key(&step))
+            && let Some(execution) = self.state.promise_mut(id).and_then(|p| p.execution.as_mut())
+        {
+            execution.open.remove(&step);
+        }
+    }
+
+    /// A step has its answer. An execution that has ended doesn't hear of it. The caller has seen that its deadline
+    /// hasn't passed.
     pub(super) fn answer(&mut self, id: &Id, step: u32, answer: Answer) {
-        self.expire(id);
         let Some(promise) = self.state.promise_mut(id).filter(|p| p.outcome.is_none()) else { return };
         let Some(execution) = promise.execution.as_mut() else { return };
         execution.open.remove(&step);

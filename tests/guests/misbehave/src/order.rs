@@ -28,11 +28,13 @@ fn observe(since: Instant) -> Observed {
     }
 }
 
-/// Looks at the clocks and at random numbers, sleeps, and looks again.
+/// Looks at the clocks and at random numbers, sleeps, and looks again. What it saw at first is printed as well: that
+/// line is written by the first run alone, the result by the last.
 #[function]
 async fn clock_and_random(ms: u64) -> Vec<Observed> {
     let since = Instant::now();
     let before = observe(since);
+    println!("{}", guest_sdk::serde_json::to_string(&before).expect("numbers are JSON"));
     sleep(Duration::from_millis(ms)).await;
     vec![before, observe(since)]
 }

@@ -1,0 +1,204 @@
+//! What holds in every state, and of every step from one state to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::*;
+
+/// Of a state at a time.
+pub(super) fn check(state: &Memory, now: u64) {
+    let pending = state.promises.values().filter(|promise| promise.outcome.is_none());
+    let deadlines: BTreeSet<_> = pending.map(|promise| (promise.timeout_at, promise.id.clone())).collect();
+    assert_eq!(state.deadlines, deadlines, "the deadlines that are watched are those of the pending promises");
+    for (id, promise) in &state.promises {
+        assert_eq!(*id, promise.id);
+        check_promise(promise, now);
+        check_owner(state, promise);
+        check_awaiters(state, promise);
+        match &promise.execution {
+            Some(execution) => check_execution(state, promise, execution),
+            None => assert!(!state.journals.contains_key(id) && !state.outputs.contains_key(id), "{id} has no run"),
+        }
+        assert_eq!(promise.execution.is_some(), promise.function().is_some(), "{id}: calls are run, others are not");
+    }
+    let mut owners = BTreeMap::new();
+    for (name, digest) in &state.current {
+        for function in &state.components[digest].functions {
+            let owner = owners.insert(&function.name, name);
+            assert_eq!(owner, None, "{} has two owners", function.name);
+        }
+    }
+}
+
+fn check_promise(promise: &Promise, now: u64) {
+    let Promise { id, created_at, timeout_at, .. } = promise;
+    assert!(*created_at <= now, "{id} was created in the future");
+    let Some(outcome) = &promise.outcome else {
+        assert_eq!(promise.settled_at, None, "{id} is pending");
+        assert!(created_at < timeout_at, "{id} was born past its deadline, and pending");
+        return;
+    };
+    let at = promise.settled_at.expect("what has an outcome was settled at a time");
+    assert!(*created_at <= at && at <= now && at <= *timeout_at, "{id} settled at {at}: {promise:?}");
+    let by_deadline = if promise.kind == PromiseKind::Sleep { PromiseState::Resolved } else { PromiseState::TimedOut };
+    assert!(at < *timeout_at || outcome.state() == by_deadline, "{id}: at its deadline, a deadline wins: {outcome:?}");
+    assert!(at == *timeout_at || *outcome != Outcome::TimedOut, "{id} timed out at {at}, not at its deadline");
+    assert!(promise.awaiters.is_empty(), "{id} is settled and awaited");
+}
+
+fn check_owner(state: &Memory, promise: &Promise) {
+    let Some(Owner { execution: owner, step, detached }) = &promise.owner else { return };
+    let parent = &state.promises[owner];
+    let execution = parent.execution.as_ref().expect("owners are executions");
+    assert!(*step <= execution.steps);
+    if *detached || promise.outcome.is_some() {
+        return;
+    }
+    let ends_with_it = matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Step { .. });
+    match &parent.outcome {
+        None => assert_eq!(opened(parent, *step), Some(promise.id.clone()), "{} is not open at its owner", promise.id),
+        Some(Outcome::Canceled | Outcome::TimedOut) => panic!("{} outlives {owner}, which was ended", promise.id),
+        Some(_) => assert!(!ends_with_it, "{} outlives {owner}, and nobody will settle it", promise.id),
+    }
+    let is_within = promise.timeout_at <= parent.timeout_at || promise.kind == PromiseKind::Sleep;
+    assert!(is_within, "{} has a later deadline than its owner", promise.id);
+}
+
+fn check_awaiters(state: &Memory, promise: &Promise) {
+    for Awaiter { execution, step } in &promise.awaiters {
+        let awaiter = &state.promises[execution];
+        assert_eq!(opened(awaiter, *step), Some(promise.id.clone()), "{} is awaited by the dead", promise.id);
+    }
+}
+
+/// The promise that a step of an execution is open for.
+fn opened(promise: &Promise, step: u32) -> Option<Id> {
+    let other = promise.execution.as_ref()?.open.get(&step)?;
+    Some(other.clone().unwrap_or_else(|| promise.id.child(step).unwrap()))
+}
+
+fn check_execution(state: &Memory, promise: &Promise, execution: &Execution) {
+    let id = &promise.id;
+    let Execution { task, ready, open, .. } = execution;
+    assert!(state.components.contains_key(&execution.component));
+    assert_eq!(task.state == TaskState::Fulfilled, promise.outcome.is_some(), "{id}: fulfilled exactly if settled");
+    assert_eq!(task.state == TaskState::Held, execution.held.is_some(), "{id}: held exactly if there is a reason");
+    assert!(task.state != TaskState::Suspended || ready.is_empty(), "{id} sleeps on an answer");
+    assert!(promise.outcome.is_none() || (ready.is_empty() && open.is_empty()), "{id} has ended, and waits");
+    assert_eq!(execution.outputs as usize, state.outputs.get(id).map_or(0, Vec::len), "{id}: output");
+
+    let journal = check_journal(promise, execution, &state.journals[id]);
+    let mut answered = BTreeSet::new();
+    for Ready { step, answer } in ready {
+        assert!(answered.insert(*step), "{id}: step {step} is ready twice");
+        assert!(!open.contains_key(step), "{id}: step {step} is ready and open");
+        if let Answer::Promise(promise) = answer {
+            assert!(state.promises[promise].outcome.is_some(), "{id}: step {step} is ready with what is pending");
+        }
+    }
+    for step in open.keys() {
+        let awaited = opened(promise, *step).unwrap();
+        let promise = &state.promises[&awaited];
+        assert_eq!(promise.outcome, None, "{id}: step {step} is open for {awaited}, which is settled");
+        let is_awaiter = promise.awaiters.contains(&Awaiter { execution: id.clone(), step: *step });
+        let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == *step && !o.detached);
+        assert!(is_awaiter || is_own, "{id}: step {step} is open for {awaited}, for nothing");
+        assert!(!is_awaiter || journal.waiting.contains(step), "{id}: step {step} awaits what was told or dropped");
+        if is_awaiter {
+            answered.insert(*step);
+        }
+    }
+    if promise.outcome.is_none() {
+        assert_eq!(answered, journal.waiting, "{id}: each step that waits is ready, or registered where it will be");
+    }
+}
+
+struct Journal {
+    /// Steps that the guest waits for.
+    waiting: BTreeSet<u32>,
+}
+
+fn check_journal(promise: &Promise, execution: &Execution, entries: &[Entry]) -> Journal {
+    let id = &promise.id;
+    assert_eq!(execution.entries as usize, entries.len(), "{id}: entries");
+    let (mut steps, mut waiting, mut begun) = (0, BTreeSet::new(), BTreeSet::new());
+    let mut is_over = false;
+    for (position, entry) in entries.iter().enumerate() {
+        assert!(!is_over, "{id}: {entry} after the end");
+        assert_eq!(position == 0, matches!(entry, Entry::Started { .. }), "{id}: {entry} at {position}");
+        match entry {
+            Entry::Started { component, seed, now } => {
+                assert_eq!((*component, *seed), (execution.component, execution.seed));
+                assert_eq!(*now, promise.created_at);
+            }
+            Entry::Asked { step, kind } => {
+                steps += 1;
+                assert_eq!(*step, steps, "{id}: steps have no gap");
+                match kind {
+                    Kind::Step { .. } => assert!(begun.insert(*step)),
+                    Kind::Call { detached: true, .. } | Kind::CreatePromise { .. } => {}
+                    _ => assert!(waiting.insert(*step)),
+                }
+            }
+            Entry::Told { step, .. } => assert!(waiting.remove(step), "{id}: told of {step}, which nobody waits for"),
+            Entry::Dropped { step } => assert!(waiting.remove(step), "{id}: dropped {step}, which nobody waits for"),
+            Entry::Recorded { step, .. } => {
+                assert!(begun.contains(step), "{id}: recorded {step}, which was not begun");
+            }
+            Entry::Finished { state, now } => {
+                assert_eq!((*state, Some(*now)), (promise.state(), promise.settled_at), "{id}");
+                is_over = true;
+            }
+        }
+    }
+    assert_eq!(is_over, promise.outcome.is_some(), "{id}: the last entry is the end, exactly if it has ended");
+    assert_eq!(steps, execution.steps, "{id}: steps");
+    Journal { waiting }
+}
+
+/// Of a record that was applied.
+pub(super) fn check_step(
+    before: &Memory,
+    after: &Memory,
+    now: u64,
+    record: &Record,
+    reply: &Result<Reply, Rejection>,
+    changed: bool,
+) {
+    assert_eq!(changed, before != after, "a record that changes something says so, and no other: {record:?}");
+    for (id, promise) in &before.promises {
+        let now = after.promises.get(id).expect("promises stay");
+        assert!(promise.outcome.is_none() || promise == now, "{id} was settled, and changed");
+        let birth = |p: &Promise| (p.created_at, p.timeout_at, p.param.clone(), p.kind.clone(), p.owner.clone());
+        assert_eq!(birth(promise), birth(now), "{id} was reborn");
+    }
+    for (id, entries) in &before.journals {
+        assert!(after.journals[id].starts_with(entries), "the journal of {id} was rewritten");
+    }
+    for (id, output) in &before.outputs {
+        assert!(after.outputs[id].starts_with(output), "the output of {id} was rewritten");
+    }
+    if reply.is_err() && changed {
+        // Only deadlines were observed: where all of them are, there is no difference.
+        assert!(expired(before, now) == expired(after, now), "{reply:?} changed the state: {record:?}");
+    }
+    // Put again, at the same time, to the state that it led to, it doesn't go back on what it said.
+    if let (Op::Settle { .. } | Op::CreatePromise { .. } | Op::Invoke { .. } | Op::Install { .. }, Ok(_)) =
+        (&record.op, reply)
+    {
+        let mut again = after.clone();
+        let Applied { reply, changed, .. } = apply(&mut again, record.clone());
+        let is_same = matches!(reply, Ok(Reply::Done | Reply::Promise { created: false }));
+        assert!(is_same && !changed, "again it gave {reply:?}: {record:?}");
+    }
+}
+
+/// The state once every deadline that has passed was observed. In which order that was can be seen in the order of
+/// answers alone, which is left out here.
+fn expired(state: &Memory, now: u64) -> Memory {
+    let mut state = state.clone();
+    let ids = state.due(now);
+    apply(&mut state, Record { now, op: Op::Expire { ids } }).reply.unwrap();
+    let executions = state.promises.values_mut().filter_map(|promise| promise.execution.as_mut());
+    executions.for_each(|execution| execution.ready.make_contiguous().sort_by_key(|ready| ready.step));
+    state
+}

@@ -1,0 +1,268 @@
+//! The configuration of `serve`: flags over environment over file over defaults.
+//!
+//! One struct is all three sources: clap fills it from flags and environment, serde from the file. So a setting can't
+//! have two names, and one that has none is refused.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, CommandFactory};
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::units::{Size, Span};
+use crate::runtime::Limits;
+use crate::{api, partition};
+
+/// Promises that are kept in memory. They are about 1 KiB each; those that aren't are read from the store when needed.
+const PROMISES: usize = 50_000;
+
+/// What can be set. Everything is optional here; the defaults are in [`Settings::resolve`].
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The directory where everything is kept; it is made if it isn't there [default: ./data]
+    #[arg(long, env = "HOST_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address to serve on; port 0 takes a free one [default: 127.0.0.1:7700]
+    #[arg(long, env = "HOST_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+    /// The deadline of what is created without one [default: 365d]
+    #[arg(long, env = "HOST_DEFAULT_TIMEOUT", value_name = "DURATION")]
+    default_timeout: Option<Span>,
+
+    /// Threads that run functions [default: one per core]
+    #[arg(long, env = "HOST_WORKERS", value_name = "N", help_heading = "Resources")]
+    workers: Option<usize>,
+    /// Executions kept in memory; those beyond are put away while they wait [default: 1000]
+    #[arg(long, env = "HOST_SESSIONS", value_name = "N", help_heading = "Resources")]
+    sessions: Option<u32>,
+    /// Memory of the executions that wait in memory, all together [default: 1GiB]
+    #[arg(long, env = "HOST_SESSIONS_MEMORY", value_name = "SIZE", help_heading = "Resources")]
+    sessions_memory: Option<Size>,
+    /// Memory for pages of the store [default: 64MiB]
+    #[arg(long, env = "HOST_CACHE", value_name = "SIZE", help_heading = "Resources")]
+    cache: Option<Size>,
+    /// Executions and promises that may wait to be run or stored before new ones are turned away [default: 100000]
+    #[arg(long, env = "HOST_BACKLOG", value_name = "N", help_heading = "Resources")]
+    backlog: Option<usize>,
+
+    /// The memory of an execution [default: 128MiB]
+    #[arg(long, env = "HOST_MEMORY_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    memory_limit: Option<Size>,
+    /// The native stack of an execution [default: 1MiB]
+    #[arg(long, env = "HOST_STACK_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    stack_limit: Option<Size>,
+    /// How long an execution may compute without waiting for anything [default: 10s]
+    #[arg(long, env = "HOST_CPU_LIMIT", value_name = "DURATION", help_heading = "Limits")]
+    cpu_limit: Option<Span>,
+    /// What an execution may print [default: 1MiB]
+    #[arg(long, env = "HOST_OUTPUT_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    output_limit: Option<Size>,
+    /// The arguments of a call, a result, a promise's value [default: 1MiB]
+    #[arg(long, env = "HOST_PAYLOAD_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    payload_limit: Option<Size>,
+    /// A component, as uploaded [default: 64MiB]
+    #[arg(long, env = "HOST_COMPONENT_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    component_limit: Option<Size>,
+    /// Steps of one execution that are under way at a time [default: 20000]
+    #[arg(long, env = "HOST_PENDING_STEPS_LIMIT", value_name = "N", help_heading = "Limits")]
+    pending_steps_limit: Option<usize>,
+}
+
+/// What `serve` runs with.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    /// Where to listen.
+    pub(super) listen: String,
+    /// How the partition is run.
+    pub(super) partition: partition::Options,
+    /// What a guest may use.
+    pub(super) limits: Limits,
+    /// What the API needs to know.
+    pub(super) api: api::Options,
+}
+
+impl Settings {
+    /// What stands in a file. A key that isn't known is refused, with its place.
+    pub(super) fn read(path: &Path) -> Result<Settings, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| Failure::File { path: path.to_owned(), error })?;
+        toml::from_str(&text)
+            .map_err(|error| Failure::Usage(format!("the configuration file {} is wrong: {error}", path.display())))
+    }
+
+    /// These settings, with those that are missing from `other`.
+    pub(super) fn or(self, other: Settings) -> Settings {
+        Settings {
+            data: self.data.or(other.data),
+            listen: self.listen.or(other.listen),
+            default_timeout: self.default_timeout.or(other.default_timeout),
+            workers: self.workers.or(other.workers),
+            sessions: self.sessions.or(other.sessions),
+            sessions_memory: self.sessions_memory.or(other.sessions_memory),
+            cache: self.cache.or(other.cache),
+            backlog: self.backlog.or(other.backlog),
+            memory_limit: self.memory_limit.or(other.memory_limit),
+            stack_limit: self.stack_limit.or(other.stack_limit),
+            cpu_limit: self.cpu_limit.or(other.cpu_limit),
+            output_limit: self.output_limit.or(other.output_limit),
+            payload_limit: self.payload_limit.or(other.payload_limit),
+            component_limit: self.component_limit.or(other.component_limit),
+            pending_steps_limit: self.pending_steps_limit.or(other.pending_steps_limit),
+        }
+    }
+
+    /// These settings, with defaults for those that are missing.
+    pub(super) fn resolve(self) -> Result<Config, Failure> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let defaults = Limits::default();
+        let bytes = |size: Option<Size>, default| size.map_or(default, |size| size.0);
+        let limits = Limits {
+            memory_bytes: bytes(self.memory_limit, defaults.memory_bytes),
+            stack_bytes: bytes(self.stack_limit, defaults.stack_bytes),
+            table_elements: defaults.table_elements,
+            cpu_ms: self.cpu_limit.map_or(defaults.cpu_ms, |span| span.0.as_millis() as u64),
+            output_bytes: bytes(self.output_limit, defaults.output_bytes),
+            payload_bytes: bytes(self.payload_limit, defaults.payload_bytes),
+            component_bytes: bytes(self.component_limit, defaults.component_bytes),
+            pending_steps: self.pending_steps_limit.unwrap_or(defaults.pending_steps),
+            sessions: self.sessions.unwrap_or(defaults.sessions),
+        };
+        let partition = partition::Options {
+            data: self.data.unwrap_or_else(|| "./data".into()),
+            workers: self.workers.unwrap_or(cores),
+            sessions: limits.sessions as usize,
+            sessions_bytes: bytes(self.sessions_memory, 1 << 30),
+            promises: PROMISES,
+            cache_bytes: bytes(self.cache, 64 << 20),
+            backlog: self.backlog.unwrap_or(100_000),
+        };
+        let api = api::Options {
+            payload_bytes: limits.payload_bytes,
+            component_bytes: limits.component_bytes,
+            default_timeout: self.default_timeout.map_or(Duration::from_secs(365 * 86_400), |span| span.0),
+        };
+        let listen = self.listen.unwrap_or_else(|| "127.0.0.1:7700".into());
+        let config = Config { listen, partition, limits, api };
+        config.check()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Settings with which nothing could ever run are mistakes.
+    fn check(&self) -> Result<(), Failure> {
+        let Config { partition, limits, api, .. } = self;
+        let zero = [
+            ("workers", partition.workers == 0),
+            ("sessions", limits.sessions == 0),
+            ("backlog", partition.backlog == 0),
+            ("cpu-limit", limits.cpu_ms == 0),
+            ("pending-steps-limit", limits.pending_steps == 0),
+            ("default-timeout", api.default_timeout.is_zero()),
+        ];
+        if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
+            return Err(Failure::Usage(format!("{name} can't be 0")));
+        }
+        if partition.workers > limits.sessions as usize {
+            return Err(Failure::Usage(format!(
+                "{} workers need as many sessions; sessions is {}",
+                partition.workers, limits.sessions
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Variables that begin as ours do and that nobody reads: misspelt, perhaps. They are warned about and not refused,
+/// because others may set variables of such names on a whole machine.
+pub(super) fn unknown_variables(variables: impl Iterator<Item = OsString>) -> Vec<String> {
+    let cli = super::Cli::command();
+    let serve = cli.get_subcommands().filter(|verb| verb.get_name() == "serve");
+    let known: Vec<&std::ffi::OsStr> = serve
+        .chain([&cli])
+        .flat_map(|command| command.get_arguments())
+        .filter_map(|argument| argument.get_env())
+        .collect();
+    let mut unknown: Vec<String> = variables
+        .filter(|name| !known.contains(&name.as_os_str()) && name != super::serve::LOG_VARIABLE)
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("HOST_"))
+        .collect();
+    unknown.sort();
+    unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, Verb};
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Settings {
+        match Cli::try_parse_from(["host", "serve"].iter().chain(arguments)).map(|cli| cli.verb) {
+            Ok(Verb::Serve(serve)) => serve.settings,
+            _ => panic!("{arguments:?} is not understood"),
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file: Settings = toml::from_str("memory-limit = '1MiB'\nsessions = 7\ncpu-limit = '2s'").unwrap();
+        let config = flags(&["--memory-limit", "2MiB", "--workers", "3"]).or(file).resolve().unwrap();
+        assert_eq!(config.limits.memory_bytes, 2 << 20);
+        assert_eq!((config.limits.sessions, config.partition.sessions, config.limits.cpu_ms), (7, 7, 2000));
+        assert_eq!(config.limits.payload_bytes, Limits::default().payload_bytes);
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_that_are() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        let config = Settings::default().resolve().unwrap();
+        let size = |bytes| Size(bytes).to_string();
+        for (flag, default) in [
+            ("--data", config.partition.data.display().to_string()),
+            ("--listen", config.listen),
+            ("--sessions", config.limits.sessions.to_string()),
+            ("--cache", size(config.partition.cache_bytes)),
+            ("--backlog", config.partition.backlog.to_string()),
+            ("--memory-limit", size(config.limits.memory_bytes)),
+            ("--stack-limit", size(config.limits.stack_bytes)),
+            ("--cpu-limit", super::super::times::duration(config.limits.cpu_ms).replace(".0s", "s")),
+            ("--output-limit", size(config.limits.output_bytes)),
+            ("--payload-limit", size(config.limits.payload_bytes)),
+            ("--component-limit", size(config.limits.component_bytes)),
+            ("--pending-steps-limit", config.limits.pending_steps.to_string()),
+        ] {
+            let text = help.split_once(flag).unwrap().1;
+            let told = text.split_once("[default: ").unwrap().1.split_once(']').unwrap().0;
+            assert_eq!(told, default, "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_key_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("host.toml");
+        std::fs::write(&path, "sessions = 7\nmemory-limt = '1MiB'\n").unwrap();
+        let message = Settings::read(&path).unwrap_err().to_string();
+        assert!(message.contains("memory-limt") && message.contains("host.toml"), "{message}");
+    }
+
+    #[test]
+    fn settings_with_which_nothing_runs_are_refused() {
+        for bad in [&["--workers", "0"], &["--sessions", "0"], &["--cpu-limit", "0s"]] {
+            assert!(flags(bad).resolve().is_err(), "{bad:?}");
+        }
+        assert!(flags(&["--workers", "9", "--sessions", "8"]).resolve().is_err());
+    }
+
+    #[test]
+    fn misspelt_variables_are_noticed() {
+        let names = ["HOST_DATA", "HOST_MEMORY", "HOST_URL", "HOST_LOG", "HOST_CONFIG", "PATH"];
+        assert_eq!(unknown_variables(names.iter().map(OsString::from)), ["HOST_MEMORY"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! `host serve`: the host itself, from its start to its end.
+
+use std::future::Future;
+use std::io::{self, IsTerminal};
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Ending;
+use super::config::{Config, Settings, unknown_variables};
+use super::failure::Failure;
+use super::screen::Screen;
+use crate::partition::Partition;
+use crate::runtime::Runtime;
+
+/// What is logged: `info`, or a filter such as `host=debug`.
+pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
+
+/// Serve functions from a data directory until Ctrl-C
+///
+/// What is set by a flag wins over the environment, that over the configuration file, and that over the defaults. The
+/// file is TOML, with the names of the flags: `memory-limit = "256MiB"`. HOST_LOG sets what is logged on stderr: info,
+/// debug, or a filter such as host=debug.
+///
+/// Ctrl-C and SIGTERM end it in good order; a second Ctrl-C at once. Nothing is lost either way.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    host serve\n  \
+    host serve --data /var/lib/host --listen 0.0.0.0:7700 --memory-limit 256MiB\n  \
+    HOST_LOG=debug host serve --config host.toml")]
+pub(super) struct Serve {
+    /// A file with settings, in TOML
+    #[arg(long, env = "HOST_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+impl Serve {
+    pub(super) fn run(self, screen: &Screen) -> Result<Ending, Failure> {
+        let file = self.config.map_or(Ok(Settings::default()), |path| Settings::read(&path))?;
+        let config = self.settings.or(file).resolve()?;
+        start_log()?;
+        for name in unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+            tracing::warn!("the environment variable {name} means nothing to the host; see host serve --help");
+        }
+        raise_open_files();
+        // First, because it costs nothing and is what fails most often.
+        let listener = listen(&config.listen)?;
+        let failed = |what: &str, error: &dyn std::error::Error| Failure::Serve(format!("{what}: {error}"));
+        let runtime = Runtime::new(config.limits.clone()).map_err(|error| failed("the host can't start", &error))?;
+        let data = config.partition.data.display().to_string();
+        let partition = Partition::open(config.partition.clone(), runtime)
+            .map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?;
+        let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
+        let tokio = tokio.map_err(|error| failed("the threads for connections can't be started", &error))?;
+        tokio.block_on(serve(screen, config, partition, listener))
+    }
+}
+
+async fn serve(
+    screen: &Screen,
+    config: Config,
+    partition: Partition,
+    listener: TcpListener,
+) -> Result<Ending, Failure> {
+    let prepare = || {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener)
+    };
+    let listener = prepare().map_err(|error| Failure::Serve(format!("the listening socket can't be used: {error}")))?;
+    let shutdown = asked_to_stop().map_err(|error| Failure::Serve(format!("signals can't be caught: {error}")))?;
+    let address = listener.local_addr().map_or(config.listen, |address| address.to_string());
+    let data = config.partition.data.display().to_string();
+    let ready = serde_json::json!({ "url": format!("http://{address}"), "data": data });
+    // Nobody may be reading, and that is no reason not to serve.
+    let _ = screen.show(&ready.to_string(), || format!("serving on http://{address}, data in {data}"));
+
+    let serving = crate::api::serve(partition.clone(), listener, config.api, shutdown);
+    tokio::select! {
+        () = serving => {}
+        reason = partition.broken() => {
+            return Err(Failure::Serve(format!("the host has stopped, because it can't go on safely: {reason}")));
+        }
+    }
+    let stopping = partition.clone();
+    let stopped = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    stopped.map_err(|error| Failure::Serve(format!("stopping failed: {error}")))?;
+    tracing::info!("stopped");
+    Ok(Ending::Well)
+}
+
+/// Completes at the first Ctrl-C or SIGTERM. From then on, a Ctrl-C ends the process at once.
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping, after what is under way is done and stored; Ctrl-C again stops at once");
+        tokio::spawn(async move {
+            interrupt.recv().await;
+            // It is safe at any moment: what isn't stored wasn't acknowledged. 130 is what shells call an interrupt.
+            std::process::exit(130);
+        });
+    })
+}
+
+fn listen(address: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| {
+        let why = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "the address is in use, perhaps by another host; --listen takes another one".to_owned()
+            }
+            io::ErrorKind::InvalidInput => "an address is written like 127.0.0.1:7700".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::Serve(format!("the host can't listen on {address}: {why}"))
+    })
+}
+
+fn start_log() -> Result<(), Failure> {
+    let filter = match std::env::var(LOG_VARIABLE) {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(&filter)
+            .map_err(|error| Failure::Usage(format!("{LOG_VARIABLE} is not a filter for the log: {error}")))?,
+        _ => EnvFilter::new("info"),
+    };
+    let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colors).init();
+    Ok(())
+}
+
+/// Each connection is an open file, and the usual limit of 1024 is there for programs that can't have more.
+fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a valid rlimit, which outlives them.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit of open files can't be raised: {}", io::Error::last_os_error());
+    }
+}

@@ -1,0 +1,56 @@
+//! `host upload`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::client::{Answer, items_json};
+use super::documents::Component;
+use super::failure::Failure;
+use super::screen::safe;
+use super::{Context, Ending};
+
+/// Upload components, so that their functions can be called
+///
+/// A component takes the place of the one with its name. Executions that run on the older one go on with it; new ones
+/// run on the new one. The same file again changes nothing.
+#[derive(Args)]
+#[command(after_help = "Example:\n  host upload target/wasm32-wasip2/release/countdown.wasm")]
+pub(super) struct Upload {
+    /// WebAssembly components
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Upload {
+    pub(super) fn run(self, context: &Context) -> Result<Ending, Failure> {
+        let Context { client, screen } = context;
+        let mut documents = Vec::new();
+        for path in &self.files {
+            let wasm = std::fs::read(path).map_err(|error| Failure::File { path: path.clone(), error })?;
+            let answer: Answer<Component> =
+                client.upload("/v1/components", &wasm).map_err(|failure| match failure {
+                    Failure::Refused { status, code, message } => {
+                        Failure::Refused { status, code, message: format!("{}: {message}", path.display()) }
+                    }
+                    other => other,
+                })?;
+            if !screen.json {
+                screen.print(&summary(context, &answer.document))?;
+            }
+            documents.push(answer.text);
+        }
+        if screen.json {
+            screen.print(&items_json(documents.iter().map(String::as_str)))?;
+        }
+        Ok(Ending::Well)
+    }
+}
+
+fn summary(context: &Context, component: &Component) -> String {
+    let paint = context.screen.out;
+    let names: Vec<_> = component.functions.iter().map(|function| safe(&function.name)).collect();
+    let digest = component.digest.get(..12).unwrap_or(&component.digest);
+    let (name, version) = (safe(&component.name), safe(&component.version));
+    format!("{} {version} {}: {}", paint.bold(&name), paint.dim(digest), names.join(", "))
+}

@@ -1,0 +1,157 @@
+//! Files of older formats are still read: one of each kind is kept under `tests/formats`, and is never written again.
+//!
+//! For a new format: `FORMAT_SAMPLES=write cargo test --release -p host formats`, which writes those that are missing.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use machine::{
+    Answer, Ask, Awaiter, CallOptions, Completion, Component, Digest, Entry, Event, Execution, FunctionInfo, Id, Level,
+    Op, Outcome, Output, Owner, Parameter, Progress, Promise, PromiseKind, PromiseState, Ready, Record, Rest, Stream,
+    Task, TaskState,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::encoding::{items, push, seal, unseal};
+
+/// Read the sample of a format, and hold it against what was written into it.
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, written: &[T]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/formats").join(name);
+    if std::env::var("FORMAT_SAMPLES").is_ok_and(|value| value == "write") && !path.exists() {
+        let mut run = Vec::new();
+        written.iter().for_each(|item| push(&mut run, item));
+        std::fs::write(&path, seal(&run)).expect("the sample can be written");
+    }
+    let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read: Vec<T> = items(unseal(&file).expect("the format is known")).expect("it can be decoded");
+    assert_eq!(read, written, "{name}");
+}
+
+fn id(text: &str) -> Id {
+    Id::parse(text).expect("it is an id")
+}
+
+fn payload(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+fn outcomes() -> Vec<Outcome> {
+    vec![
+        Outcome::Resolved(payload("1")),
+        Outcome::Rejected(payload("\"no\"")),
+        Outcome::Canceled,
+        Outcome::TimedOut,
+        Outcome::Crashed("panicked at src/lib.rs:1:1".into()),
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let options = CallOptions { id: Some("o".into()), timeout_ms: Some(9), target: Some("poll://any@wasm".into()) };
+    let long = Bytes::from(vec![b'x'; 200]);
+    let asks = [
+        Ask::Call { function: "f".into(), arguments: payload("[1]"), options: Default::default(), detached: false },
+        Ask::Call { function: "f".into(), arguments: long, options, detached: true },
+        Ask::Sleep { until_ms: 7 },
+        Ask::CreatePromise { timeout_ms: None },
+        Ask::AwaitPromise { id: "p".into() },
+        Ask::SettlePromise { id: "p".into(), outcome: Outcome::Canceled },
+        Ask::Step { name: "s".into() },
+    ];
+    let mut events: Vec<Event> = (1..).zip(asks).map(|(step, ask)| Event::Asked { step, ask }).collect();
+    events.push(Event::Dropped { step: 3 });
+    events.push(Event::Recorded { step: 7, outcome: Outcome::Rejected(payload("null")) });
+    events
+}
+
+#[test]
+fn journals_of_format_1_are_read() {
+    let mut entries = vec![Entry::Started { component: Digest([7; 32]), seed: 5, now: 3 }];
+    entries.extend(events().iter().map(Entry::of));
+    let completions = outcomes().into_iter().map(Completion::Settled);
+    for completion in completions.chain([Completion::Refused("no".into()), Completion::Done]) {
+        entries.push(Entry::Told { step: 1, completion, now: 4 });
+    }
+    entries.push(Entry::Finished { state: PromiseState::TimedOut, now: 8 });
+    check("journal-1", &entries);
+}
+
+#[test]
+fn records_of_format_1_are_read() {
+    let output = |stream| Output { at_ms: 1, stream, text: "line".into() };
+    let component = Component {
+        digest: Digest([9; 32]),
+        name: "c".into(),
+        version: "1.0.0".into(),
+        functions: vec![FunctionInfo {
+            name: "f".into(),
+            doc: "does".into(),
+            parameters: vec![Parameter { name: "n".into(), schema: Some("{}".into()) }],
+            output: None,
+        }],
+        installed_at: 2,
+    };
+    let progress = |rest, told| {
+        let output = [Stream::Stdout, Stream::Stderr, Stream::Log(Level::Warn)].map(output).into();
+        Op::Progress(Progress { id: id("a:1.2"), version: 3, told, events: events(), output, rest })
+    };
+    let mut ops = vec![
+        Op::Invoke { id: id("a"), function: "f".into(), arguments: payload("[]"), timeout_at: 9, seed: 1 },
+        Op::CreatePromise { id: id("p"), param: payload(""), timeout_at: 9 },
+        Op::Expire { ids: vec![id("a"), id("p")] },
+        Op::Acquire { id: id("a") },
+        progress(Rest::Running, None),
+        progress(Rest::Waiting, Some((1, 2))),
+        progress(Rest::Finished(Outcome::Canceled), None),
+        Op::Hold { id: id("a"), version: 3, reason: "differs".into() },
+        Op::Install { component },
+    ];
+    ops.extend(outcomes().into_iter().map(|outcome| Op::Settle { id: id("p"), outcome }));
+    let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
+    check("records-1", &records);
+}
+
+#[test]
+fn promises_of_format_1_are_read() {
+    let kinds = [
+        PromiseKind::External,
+        PromiseKind::Call { function: "f".into() },
+        PromiseKind::Sleep,
+        PromiseKind::Step { name: "s".into() },
+    ];
+    let states = [TaskState::Runnable, TaskState::Suspended, TaskState::Held, TaskState::Fulfilled];
+    let execution = |state| Execution {
+        component: Digest([1; 32]),
+        seed: 2,
+        task: Task { state, version: 3 },
+        steps: 4,
+        entries: 5,
+        outputs: 6,
+        ready: [
+            Ready { step: 1, answer: Answer::Promise(id("a:1")) },
+            Ready { step: 2, answer: Answer::Here(Completion::Done) },
+        ]
+        .into(),
+        open: [(3, None), (4, Some(id("b")))].into(),
+        held: Some("differs".into()),
+    };
+    let promises: Vec<Promise> = kinds
+        .into_iter()
+        .zip(states)
+        .zip(outcomes())
+        .map(|((kind, state), outcome)| Promise {
+            id: id("a"),
+            kind,
+            owner: Some(Owner { execution: id("b"), step: 1, detached: true }),
+            param: payload("[]"),
+            outcome: (state != TaskState::Suspended).then_some(outcome),
+            created_at: 1,
+            timeout_at: 2,
+            settled_at: Some(3),
+            awaiters: [Awaiter { execution: id("c"), step: 4 }].into(),
+            execution: Some(Box::new(execution(state))),
+        })
+        .collect();
+    check("promises-1", &promises);
+}
