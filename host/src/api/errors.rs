@@ -1,5 +1,7 @@
 //! Errors as they travel: one function from what went wrong to a status, a code and a sentence.
 
+use std::io::ErrorKind;
+
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -64,6 +66,7 @@ impl From<Error> for Failure {
             Error::Stalled(_) => (S::SERVICE_UNAVAILABLE, "cannot_record"),
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
             Error::Broken(_) | Error::Store(_) => (S::INTERNAL_SERVER_ERROR, "store_damaged"),
+            Error::File(error) if error.kind() == ErrorKind::StorageFull => (S::INSUFFICIENT_STORAGE, "disk_full"),
             Error::File(_) => (S::INTERNAL_SERVER_ERROR, "file"),
             Error::Runtime(_) => (S::INTERNAL_SERVER_ERROR, "runtime"),
         };

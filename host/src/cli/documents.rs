@@ -50,6 +50,8 @@ pub(super) struct Entry {
     pub(super) entry: String,
     pub(super) text: String,
     pub(super) at_ms: Option<u64>,
+    /// Of a sleep that was asked for.
+    pub(super) until_ms: Option<u64>,
     pub(super) state: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use super::Context;
 use super::client::{Answer, segment};
 use super::documents::{Entry, Line, Promise};
 use super::failure::Failure;
+use super::patience::Patience;
 
 /// Something that happened.
 pub(super) enum Happening {
@@ -33,11 +34,13 @@ impl Seen {
         &mut self,
         context: &Context,
         id: &str,
+        patience: &mut Patience,
         mut show: impl FnMut(Happening) -> Result<(), Failure>,
     ) -> Result<Option<Answer<Promise>>, Failure> {
         let client = &context.client;
         let query = [("journal_from", self.entries.to_string()), ("logs_from", self.lines.to_string())];
         let stream = client.stream(&format!("/v1/executions/{}/events", segment(id)), &query)?;
+        patience.reached();
         let mut events = Events::new(stream);
         while let Some(event) = events.next().map_err(|error| client.lost(&error))? {
             match event.name.as_str() {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::client::{Answer, segment};
 use super::documents::Promise;
 use super::failure::Failure;
-use super::invoke::{complain, look};
+use super::invoke::look;
 use super::patience::Patience;
 use super::screen::{fields, safe, when};
 use super::{Context, Ending, times};
@@ -37,7 +37,8 @@ pub(super) fn get(context: &Context, id: &str, wait: bool) -> Result<Ending, Fai
         context.client.get(&format!("/v1/promises/{}", segment(id)), &[])?
     };
     context.screen.show(&text, || show(context, &document))?;
-    if wait { Ok(complain(context, document.complaint())) } else { Ok(Ending::Well) }
+    // What is wrong has been shown.
+    Ok(if wait && document.complaint().is_some() { Ending::Failed } else { Ending::Well })
 }
 
 fn show(context: &Context, promise: &Promise) -> String {

@@ -10,6 +10,7 @@ use super::documents::Promise;
 use super::events::{Happening, Seen};
 use super::failure::Failure;
 use super::patience::Patience;
+use super::screen::safe;
 use super::units::Span;
 use super::{Context, Ending};
 
@@ -107,8 +108,7 @@ impl Call<'_> {
                 let hint = if paint.is_terminal { "  (Ctrl-C stops watching, and not the execution)" } else { "" };
                 screen.note(&format!("{} {}{}", paint.bold(self.function), self.id, paint.dim(hint)));
             }
-            patience.reached();
-            seen.follow(self.context, self.id, |happening| {
+            seen.follow(self.context, self.id, patience, |happening| {
                 let at_ms = match &happening {
                     Happening::Entry(entry) => entry.at_ms,
                     Happening::Line(line) => Some(line.at_ms),
@@ -136,26 +136,24 @@ pub(super) fn look(context: &Context, id: &str, patience: &mut Patience) -> Resu
     Ok(Some(answer).filter(|answer| !answer.document.is_pending()))
 }
 
-/// Print what became of a call.
+/// Print what became of a call: its result on stdout, or why there is none on stderr.
 fn finish(context: &Context, answer: &Answer<Promise>) -> Result<Ending, Failure> {
     let screen = &context.screen;
     let promise = &answer.document;
-    let complaint = promise.complaint();
     if screen.json {
         screen.print(&answer.text)?;
-    } else if complaint.is_none() {
-        screen.print(promise.value())?;
     }
-    Ok(complain(context, complaint))
-}
-
-/// Say why there is no result, if there is none.
-pub(super) fn complain(context: &Context, complaint: Option<String>) -> Ending {
-    let Some(complaint) = complaint else { return Ending::Well };
-    // Each line by itself: a crash tells its place on several, and what a guest wrote mustn't steer the terminal.
-    let lines: Vec<_> = complaint.lines().map(super::screen::safe).collect();
-    context.screen.note(&format!("{} {}", context.screen.err.red("error:"), lines.join("\n")));
-    Ending::Failed
+    match promise.complaint() {
+        Some(complaint) => {
+            // Line by line: a crash tells its place on several, and what a guest wrote mustn't steer the terminal.
+            let lines: Vec<_> = complaint.lines().map(safe).collect();
+            screen.note(&format!("{} {}", screen.err.red("error:"), lines.join("\n")));
+            return Ok(Ending::Failed);
+        }
+        None if screen.json => {}
+        None => screen.print(promise.value())?,
+    }
+    Ok(Ending::Well)
 }
 
 /// The arguments, checked here because the mistake is easily made and the shell's quotes are the usual cause.

@@ -46,12 +46,9 @@ impl Logs {
     fn follow(&self, context: &Context) -> Result<(), Failure> {
         let mut seen = Seen::no_entries();
         let ended = Patience::new(context).until(|patience| {
-            seen.follow(context, &self.id, |happening| {
-                patience.reached();
-                match happening {
-                    Happening::Line(line) if !context.screen.json => context.screen.print(&self.show(context, &line)),
-                    _ => Ok(()),
-                }
+            seen.follow(context, &self.id, patience, |happening| match happening {
+                Happening::Line(line) if !context.screen.json => context.screen.print(&self.show(context, &line)),
+                _ => Ok(()),
             })
         });
         ended.map(drop)

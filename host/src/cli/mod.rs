@@ -45,7 +45,6 @@ use screen::Screen;
 #[command(
     name = "host",
     version,
-    propagate_version = true,
     max_term_width = 110,
     after_help = "Try it:\n  \
         host serve\n  \

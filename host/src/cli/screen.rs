@@ -119,7 +119,11 @@ impl Paint {
             "dropped" => "×",
             _ => "•",
         };
-        let text = safe(&entry.text);
+        let text = match entry.until_ms {
+            Some(until_ms) => entry.text.replace(&until_ms.to_string(), &times::timestamp(until_ms)),
+            None => entry.text.clone(),
+        };
+        let text = safe(text.trim_end());
         let text = entry.state.as_ref().map_or(text.to_string(), |state| self.state(state, &text));
         format!("{} {} {text}", self.elapsed(elapsed), self.dim(mark))
     }

@@ -15,13 +15,24 @@ pub(super) fn now_ms() -> u64 {
 
 /// Two units at most, and no more digits than anybody wants: `12ms`, `3.4s`, `5m20s`, `2h05m`, `30d`.
 pub(super) fn duration(ms: u64) -> String {
+    // To the nearest of the smaller unit, so that a deadline of five days isn't shown as one in 4d23h at once.
+    let ms = match ms {
+        0..MINUTE => ms,
+        MINUTE..HOUR => ms + SECOND / 2,
+        HOUR..DAY => ms + MINUTE / 2,
+        _ => ms.saturating_add(HOUR / 2),
+    };
+    let two = |large: u64, large_unit, small: u64, small_unit| match small {
+        0 => format!("{large}{large_unit}"),
+        _ => format!("{large}{large_unit}{small:02}{small_unit}"),
+    };
     match ms {
         0..SECOND => format!("{ms}ms"),
         SECOND..MINUTE => format!("{}.{}s", ms / SECOND, ms % SECOND / 100),
-        MINUTE..HOUR => format!("{}m{:02}s", ms / MINUTE, ms % MINUTE / SECOND),
-        HOUR..DAY => format!("{}h{:02}m", ms / HOUR, ms % HOUR / MINUTE),
+        MINUTE..HOUR => two(ms / MINUTE, "m", ms % MINUTE / SECOND, "s"),
+        HOUR..DAY => two(ms / HOUR, "h", ms % HOUR / MINUTE, "m"),
         _ if ms >= 10 * DAY => format!("{}d", ms / DAY),
-        _ => format!("{}d{:02}h", ms / DAY, ms % DAY / HOUR),
+        _ => two(ms / DAY, "d", ms % DAY / HOUR, "h"),
     }
 }
 
@@ -59,6 +70,8 @@ mod tests {
             assert_eq!(duration(ms), text);
         }
         assert_eq!(duration(DAY + HOUR), "1d01h");
+        assert_eq!(duration(5 * DAY - 30), "5d");
+        assert_eq!(duration(HOUR - 1), "1h");
     }
 
     #[test]

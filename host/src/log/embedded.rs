@@ -1,11 +1,12 @@
 //! The log of a host that has its disk to itself: one row of a redb file for each group, under ascending keys.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{Group, Log};
-use crate::store::{StoreError, failed, open_checked, seal, unseal};
+use crate::store::{Corrupt, Disk, StoreError, failed, open_checked, seal, unseal};
 
 /// Number of the first record, to a sealed run: `count (8 bytes, little endian) | records`.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
@@ -15,9 +16,7 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// A log in a redb file.
 pub struct EmbeddedLog {
-    path: PathBuf,
-    /// None after an error: redb takes nothing more until the file is opened again.
-    database: Option<Database>,
+    database: Database,
 }
 
 const APPENDING: &str = "writing to the log";
@@ -27,12 +26,12 @@ impl EmbeddedLog {
     /// Open the log of a store, or make it. One that isn't whole, or is of another store, is refused.
     ///
     /// `applied` is the last record that the store has: the log of a store that has any is there.
-    pub fn open(path: &Path, identity: [u8; 16], applied: u64) -> Result<EmbeddedLog, StoreError> {
+    pub fn open(path: &Path, identity: [u8; 16], applied: u64, disk: &Arc<Disk>) -> Result<EmbeddedLog, StoreError> {
         let damaged = |what: &str| StoreError::Damaged { path: path.into(), what: what.into() };
         if applied > 0 && !path.exists() {
             return Err(damaged("it is missing, and the store beside it has records of it"));
         }
-        let database = open_checked(path, CACHE_BYTES)?;
+        let database = open_checked(path, CACHE_BYTES, disk)?;
         let transaction = database.begin_write().map_err(failed(APPENDING))?;
         {
             let mut meta = transaction.open_table(META).map_err(failed(APPENDING))?;
@@ -46,12 +45,11 @@ impl EmbeddedLog {
             transaction.open_table(LOG).map_err(failed(APPENDING))?;
         }
         transaction.commit().map_err(failed(APPENDING))?;
-        Ok(EmbeddedLog { path: path.into(), database: Some(database) })
+        Ok(EmbeddedLog { database })
     }
 
     fn try_append(&self, group: &Group, trim: u64) -> Result<(), redb::Error> {
-        let database = self.database.as_ref().expect("it was opened by the caller");
-        let mut transaction = database.begin_write()?;
+        let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         transaction.set_two_phase_commit(true);
         {
@@ -73,33 +71,15 @@ impl EmbeddedLog {
         transaction.commit()?;
         Ok(())
     }
-
-    /// Whether a group is there after an append that failed.
-    fn has(&self, group: &Group) -> Result<bool, StoreError> {
-        let database = self.database.as_ref().expect("it was opened by the caller");
-        let transaction = database.begin_read().map_err(failed(READING))?;
-        let table = transaction.open_table(LOG).map_err(failed(READING))?;
-        Ok(table.get(group.first).map_err(failed(READING))?.is_some())
-    }
 }
 
 impl Log for EmbeddedLog {
     fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError> {
-        if self.database.is_none() {
-            self.database = Some(open_checked(&self.path, CACHE_BYTES)?);
-            if self.has(group)? {
-                return Ok(());
-            }
-        }
-        self.try_append(group, trim).map_err(|error| {
-            self.database = None;
-            failed(APPENDING)(error)
-        })
+        self.try_append(group, trim).map_err(failed(APPENDING))
     }
 
     fn read(&self, after: u64) -> Result<Vec<Group>, StoreError> {
-        let database = self.database.as_ref().expect("it is read before anything is appended");
-        let transaction = database.begin_read().map_err(failed(READING))?;
+        let transaction = self.database.begin_read().map_err(failed(READING))?;
         let table = transaction.open_table(LOG).map_err(failed(READING))?;
         let mut groups = Vec::new();
         for row in table.iter().map_err(failed(READING))? {
@@ -107,7 +87,7 @@ impl Log for EmbeddedLog {
             let first = first.value();
             let damaged = |error| StoreError::Row { table: "log", key: first.to_string(), error };
             let content = unseal(row.value()).map_err(damaged)?;
-            let (count, bytes) = content.split_first_chunk::<8>().ok_or(damaged(crate::store::Corrupt::Short))?;
+            let (count, bytes) = content.split_first_chunk::<8>().ok_or(damaged(Corrupt::Short))?;
             let group = Group { first, count: u64::from_le_bytes(*count), bytes: bytes.to_vec() };
             if group.last() > after {
                 groups.push(group);
@@ -139,19 +119,20 @@ mod tests {
     fn it_keeps_what_is_not_trimmed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.redb");
+        let disk = Arc::new(Disk::default());
         let (one, two, three) = (group(1, &[b"a", b"bc"]), group(3, &[b"d"]), group(4, &[b"", b"e"]));
-        let mut log = EmbeddedLog::open(&path, [7; 16], 0).unwrap();
+        let mut log = EmbeddedLog::open(&path, [7; 16], 0, &disk).unwrap();
         log.append(&one, 0).unwrap();
         log.append(&two, 1).unwrap();
         assert_eq!(log.read(0).unwrap(), [one.clone(), two.clone()]);
         assert_eq!(log.read(2).unwrap(), std::slice::from_ref(&two));
         log.append(&three, 2).unwrap();
         drop(log);
-        let log = EmbeddedLog::open(&path, [7; 16], 0).unwrap();
+        let log = EmbeddedLog::open(&path, [7; 16], 0, &disk).unwrap();
         let groups = log.read(0).unwrap();
         drop(log);
         assert_eq!(groups, [two, three]);
-        assert!(EmbeddedLog::open(&path, [8; 16], 0).is_err());
+        assert!(EmbeddedLog::open(&path, [8; 16], 0, &disk).is_err());
         let records: Vec<_> = groups.iter().flat_map(|g| g.records().map(|(n, r)| (n, r.to_vec()))).collect();
         assert_eq!(records, [(3, b"d".to_vec()), (4, b"".to_vec()), (5, b"e".to_vec())]);
     }

@@ -25,8 +25,8 @@ pub trait Log: Send {
     /// Make a group durable, and forget all records up to `trim`. When this returns `Ok`, and only then, the group will
     /// survive whatever happens.
     ///
-    /// After an error it isn't known whether the group is there. The same call again finds out: it appends the group
-    /// unless it is there already.
+    /// After an error it isn't known whether the group is there, and the log takes nothing more: whoever opens it again
+    /// finds out by reading it.
     fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError>;
 
     /// The groups that hold records after this one, in order.

@@ -13,8 +13,8 @@ use crate::log::Group;
 
 /// The longest that a record stays undurable when nothing waits for it.
 const UNHURRIED: Duration = Duration::from_millis(5);
-/// Between attempts, when the log can't be written.
-const RETRY: Duration = Duration::from_millis(500);
+/// How often to look whether the host is to stop, when there is nothing to commit.
+const IDLE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
     let mut released: Vec<Release> = Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
                 return;
             }
             oldest = None;
-            inner = wait(shared, inner, RETRY);
+            inner = wait(shared, inner, IDLE);
             continue;
         }
         let is_wanted = !inner.held.is_empty() || inner.wanted > inner.committed || inner.stopping;
@@ -42,11 +42,12 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
         let trim = inner.written;
         drop(inner);
         faults::pass(Point::BeforeCommit);
-        let appended = append(shared, &mut log, &group, trim);
+        let appended = log.append(&group, trim);
         faults::pass(Point::AfterCommit);
         inner = shared.lock();
-        if !appended {
-            inner.given_up = true;
+        if let Err(error) = appended {
+            // Nobody was told anything of what the group has, and nobody will be.
+            inner.fail(error.to_string());
             shared.signals.committed.notify_all();
             return;
         }
@@ -63,35 +64,6 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
             faults::pass(Point::AfterRelease);
             inner = shared.lock();
         }
-    }
-}
-
-/// Append a group, as often as it takes. `false`: the host is to stop, and the log still can't be written. Nobody was
-/// told anything of what the group has.
-fn append(shared: &Shared, log: &mut AnyLog, group: &Group, trim: u64) -> bool {
-    let mut stalled = false;
-    loop {
-        match log.append(group, trim) {
-            Ok(()) => {
-                if stalled {
-                    tracing::info!("the log can be written again");
-                    shared.lock().stalled = None;
-                }
-                return true;
-            }
-            Err(error) => {
-                if !stalled {
-                    tracing::error!("{error}; nothing is recorded or answered until it can be written");
-                }
-                stalled = true;
-                let mut inner = shared.lock();
-                inner.stalled = Some(error.to_string());
-                if inner.stopping {
-                    return false;
-                }
-            }
-        }
-        std::thread::sleep(RETRY);
     }
 }
 

@@ -11,7 +11,7 @@ use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
 use super::{Error, Options, Signals};
 use crate::log::Group;
-use crate::store::{Corrupt, Cut, Reader, Saved, StoreError, View};
+use crate::store::{Corrupt, Cut, Disk, Reader, Saved, StoreError, View};
 
 /// How much may be waiting to be written to the store before nothing new is taken on. It bounds memory.
 const UNWRITTEN_BYTES: usize = 256 << 20;
@@ -43,11 +43,10 @@ pub(super) struct Inner {
     pub(super) wanted: u64,
     /// Whether somebody wants to read the store as it is now.
     pub(super) write_now: bool,
-    /// Why nothing can be recorded, if that is so and may pass.
-    pub(super) stalled: Option<String>,
+    disk: Arc<Disk>,
+    /// Why the log or the store takes nothing more, if so.
+    failed: Option<String>,
     pub(super) stopping: bool,
-    /// The log could not be written before the host had to stop.
-    pub(super) given_up: bool,
     /// The earliest deadline that the timer waits for.
     pub(super) timer_at: u64,
     now: u64,
@@ -75,7 +74,7 @@ impl Release {
 }
 
 impl Inner {
-    pub(super) fn new(view: View, applied: u64, options: &Options) -> Inner {
+    pub(super) fn new(view: View, applied: u64, disk: &Arc<Disk>, options: &Options) -> Inner {
         Inner {
             view,
             group: Group { first: applied + 1, ..Group::default() },
@@ -90,9 +89,9 @@ impl Inner {
             sessions: Sessions::new(options.sessions, options.sessions_bytes),
             wanted: 0,
             write_now: false,
-            stalled: None,
+            disk: disk.clone(),
+            failed: None,
             stopping: false,
-            given_up: false,
             timer_at: u64::MAX,
             now: 0,
         }
@@ -145,7 +144,20 @@ impl Inner {
 
     /// Why the host can't go on, if it can't.
     pub(super) fn broken(&self) -> Option<String> {
-        self.view.fault().map(|fault| fault.to_string())
+        self.failed.clone().or_else(|| self.view.fault().map(|fault| fault.to_string()))
+    }
+
+    /// The log or the store takes nothing more: nothing that was not released will be.
+    pub(super) fn fail(&mut self, reason: String) {
+        tracing::error!("{reason}");
+        self.failed.get_or_insert(reason);
+        self.held.clear();
+        self.watchers.clear();
+    }
+
+    /// Why nothing can be recorded at the moment, if so.
+    pub(super) fn stalled(&self) -> Option<String> {
+        self.disk.full()
     }
 
     /// Whether anything from outside is taken on.
@@ -156,8 +168,8 @@ impl Inner {
         if self.stopping {
             return Err(Error::Stopping);
         }
-        if let Some(reason) = &self.stalled {
-            return Err(Error::Stalled(reason.clone()));
+        if let Some(reason) = self.stalled() {
+            return Err(Error::Stalled(reason));
         }
         let is_behind = self.frozen_bytes + self.unwritten_bytes > UNWRITTEN_BYTES;
         if is_behind || self.view.unsaved() > backlog || self.sessions.backlog() > backlog {
@@ -178,7 +190,7 @@ impl Inner {
         self.group.bytes = bytes;
 
         let Applied { reply, effects, changed } = machine::apply(&mut self.view, record);
-        if !changed || self.view.fault().is_some() {
+        if !changed || self.view.fault().is_some() || self.failed.is_some() {
             self.group.bytes.truncate(start);
         } else {
             self.applied += 1;

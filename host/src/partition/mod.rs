@@ -33,7 +33,7 @@ use machine::Rejection;
 
 use crate::log::{EmbeddedLog, Log};
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
-use crate::store::{Blobs, Store, StoreError, View};
+use crate::store::{Blobs, Disk, Store, StoreError, View};
 use inner::Inner;
 use programs::Programs;
 
@@ -99,6 +99,7 @@ pub struct Partition {
 
 struct Shared {
     inner: Mutex<Inner>,
+    disk: Arc<Disk>,
     signals: Signals,
     runtime: Runtime,
     programs: Programs,
@@ -133,13 +134,16 @@ impl Partition {
     pub fn open(options: Options, runtime: Runtime) -> Result<Partition, Error> {
         faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
-        let store = Store::open(&options.data.join("store.redb"), options.cache_bytes)?;
-        let log = EmbeddedLog::open(&options.data.join("log.redb"), store.identity(), store.applied())?;
+        let disk = Arc::new(Disk::default());
+        let store = Store::open(&options.data.join("store.redb"), options.cache_bytes, &disk)?;
+        let log = EmbeddedLog::open(&options.data.join("log.redb"), store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, options.promises)?;
-        let mut inner = Inner::new(view, store.applied(), &options);
+        let mut inner = Inner::new(view, store.applied(), &disk, &options);
         inner.recover(log.read(store.applied())?)?;
+        disk.be_patient();
         let shared = Arc::new(Shared {
+            disk,
             inner: Mutex::new(inner),
             signals: Signals::default(),
             programs: Programs::new(blobs, runtime.clone()),
@@ -159,6 +163,8 @@ impl Partition {
     /// Take nothing more, finish the turns that are under way, commit and write everything.
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
+        // What waits for room now was never acknowledged, or is in the log.
+        self.shared.disk.give_up();
         let signals = &self.shared.signals;
         for signal in [&signals.queued, &signals.recorded, &signals.write, &signals.deadline] {
             signal.notify_all();

@@ -252,7 +252,7 @@ impl Partition {
             let mut inner = shared.lock();
             let wanted = inner.applied;
             while inner.written < wanted {
-                if let Some(reason) = inner.stalled.clone() {
+                if let Some(reason) = inner.stalled() {
                     return Err(Error::Stalled(reason));
                 }
                 if inner.stopping {

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::faults::{self, Point};
 use super::inner::Inner;
-use crate::store::{Cut, Reader, Saved, Store};
+use crate::store::Store;
 
 /// How long changes are gathered, so that what changes often is written once.
 const GATHER: Duration = Duration::from_millis(500);
-/// Between attempts, when the store can't be written.
-const RETRY: Duration = Duration::from_millis(500);
 
 pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
     let mut inner = shared.lock();
@@ -24,18 +22,21 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
             let cut = inner.cut();
             inner.wanted = inner.wanted.max(cut.applied);
             shared.signals.recorded.notify_one();
-            while inner.committed < cut.applied && !inner.given_up {
+            while inner.committed < cut.applied && inner.broken().is_none() {
                 inner = shared.signals.committed.wait(inner).expect("no thread panics while it holds the lock");
             }
-            if inner.given_up {
+            if inner.broken().is_some() {
                 return;
             }
             drop(inner);
             faults::pass(Point::BeforeWrite);
-            let Some((saved, reader)) = write(shared, &mut store, &cut) else { return };
+            let written = store.write(&cut).and_then(|saved| Ok((saved, store.reader()?)));
             faults::pass(Point::AfterWrite);
             inner = shared.lock();
-            inner.cut_was_written(&cut, saved, reader);
+            match written {
+                Ok((saved, reader)) => inner.cut_was_written(&cut, saved, reader),
+                Err(error) => return inner.fail(error.to_string()),
+            }
         }
         inner.write_now = false;
         shared.signals.written.notify_all();
@@ -56,26 +57,5 @@ fn gather<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuar
         }
         let signal = &shared.signals.write;
         inner = signal.wait_timeout(inner, GATHER - waited).expect("no thread panics while it holds the lock").0;
-    }
-}
-
-/// Write a cut, as often as it takes. None: the host is to stop, and the store still can't be written. The log has
-/// everything.
-fn write(shared: &Shared, store: &mut Store, cut: &Cut) -> Option<(Vec<Saved>, Reader)> {
-    let mut reported = false;
-    loop {
-        match store.write(cut).and_then(|saved| Ok((saved, store.reader()?))) {
-            Ok(written) => return Some(written),
-            Err(error) => {
-                if !reported {
-                    tracing::error!("{error}; it is tried again until it succeeds");
-                }
-                reported = true;
-                if shared.lock().stopping {
-                    return None;
-                }
-            }
-        }
-        std::thread::sleep(RETRY);
     }
 }

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod deadlines;
+mod disk;
 mod encoding;
 #[cfg(test)]
 mod formats;
@@ -13,6 +14,7 @@ mod tables;
 mod view;
 
 pub use blobs::Blobs;
+pub use disk::Disk;
 pub use encoding::{Corrupt, decode_entries, seal, unseal};
 pub use tables::{Cut, Page, Reader, Row, Saved, Store, StoreError};
 pub(crate) use tables::{failed, open_checked};

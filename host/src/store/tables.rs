@@ -13,6 +13,7 @@ use redb::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::disk::{Disk, PatientFile};
 use super::encoding::{Corrupt, decode, encode, items, seal, unseal};
 
 /// `"meta"` to a [`Meta`].
@@ -86,9 +87,7 @@ struct Meta {
 
 /// The tables, to write.
 pub struct Store {
-    path: PathBuf,
-    cache_bytes: usize,
-    database: Option<Database>,
+    database: Database,
     meta: Meta,
 }
 
@@ -140,8 +139,8 @@ impl Saved {
 
 impl Store {
     /// Open the tables, or make them. Anything that isn't whole is refused.
-    pub fn open(path: &Path, cache_bytes: usize) -> Result<Store, StoreError> {
-        let database = open_checked(path, cache_bytes)?;
+    pub fn open(path: &Path, cache_bytes: usize, disk: &Arc<Disk>) -> Result<Store, StoreError> {
+        let database = open_checked(path, cache_bytes, disk)?;
         let transaction = database.begin_write().map_err(failed("beginning a transaction"))?;
         let opening = || failed("opening a table");
         {
@@ -171,7 +170,7 @@ impl Store {
             }
         };
         transaction.commit().map_err(failed("creating the tables"))?;
-        Ok(Store { path: path.into(), cache_bytes, database: Some(database), meta })
+        Ok(Store { database, meta })
     }
 
     /// The last record of the log that is in the tables.
@@ -186,28 +185,17 @@ impl Store {
 
     /// The tables as they are now, to read.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::new(self.database.as_ref().expect("it is open except while it is reopened"))
+        Reader::new(&self.database)
     }
 
     /// Write a cut, durably and all at once. What the tables have of each row afterwards, in the cut's order.
     ///
-    /// After an error nothing of it is there; the same cut can be tried again.
+    /// After an error the store takes nothing more until it is opened again. It is then as it was before the cut, or as
+    /// it is with the cut, and says which.
     pub fn write(&mut self, cut: &Cut) -> Result<Vec<Saved>, StoreError> {
-        if self.database.is_none() {
-            self.database = Some(open_checked(&self.path, self.cache_bytes)?);
-        }
-        let database = self.database.as_ref().expect("it was opened above");
-        match write_cut(database, cut, &self.meta) {
-            Ok((saved, meta)) => {
-                self.meta = meta;
-                Ok(saved)
-            }
-            Err(error) => {
-                // redb takes nothing more after a failed write, until the file is opened again.
-                self.database = None;
-                Err(error)
-            }
-        }
+        let (saved, meta) = write_cut(&self.database, cut, &self.meta)?;
+        self.meta = meta;
+        Ok(saved)
     }
 }
 
@@ -280,12 +268,13 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
 }
 
 /// Open a redb file, or make it. A file of a moderate size is checked whole; of a larger one, what is read is checked.
-pub(crate) fn open_checked(path: &Path, cache_bytes: usize) -> Result<Database, StoreError> {
+pub(crate) fn open_checked(path: &Path, cache_bytes: usize, disk: &Arc<Disk>) -> Result<Database, StoreError> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes).set_check_integrity_on_open(size <= CHECKED_AT_OPEN_BYTES);
     // A damaged file of a size that isn't checked whole can still make redb panic; that, too, is a damaged file.
-    let opened = std::panic::catch_unwind(AssertUnwindSafe(|| builder.create(path)));
+    let opened =
+        std::panic::catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(PatientFile::open(path, disk)?)));
     let damaged = |what: String| StoreError::Damaged { path: path.into(), what };
     match opened {
         Ok(Ok(database)) => Ok(database),

@@ -1,0 +1,161 @@
+//! Functions that run wild end by themselves, and say which limit they passed and how to raise it. What runs beside
+//! them doesn't notice.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Client, Host, Setup, until};
+
+/// Far more than a turn of a guest takes, and far less than a guest that hogs a worker until its limit.
+const PROMPT: Duration = Duration::from_secs(3);
+
+/// Call a function that must crash with a text that has these parts, while another one runs.
+#[track_caller]
+fn crashes(host: &Client, function: &str, arguments: Value, parts: &[&str]) {
+    let neighbour = format!("beside-{function}");
+    host.start(&neighbour, "steps", json!([10, 5]));
+    let document = host.invoke(function, arguments);
+    assert_eq!(document["state"], "crashed", "{document}");
+    let text = document["value"].as_str().expect("a crash has a text");
+    let in_function = format!("in the function {function:?}");
+    for part in parts.iter().copied().chain([in_function.as_str()]) {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert_eq!(host.wait(&neighbour)["value"], 55);
+    let lines: Vec<String> = (1..=10).map(|n| format!("step {n}")).collect();
+    assert_eq!(host.lines(&neighbour), lines, "the neighbour is undisturbed");
+}
+
+#[test]
+fn loops_without_end() {
+    let host = Setup::new().flag("--cpu-limit", "400ms").start();
+    for function in ["spin", "spin_async", "sleep_then_spin"] {
+        crashes(&host, function, json!([]), &["400 ms of CPU", "--cpu-limit"]);
+    }
+    // Blocking the thread is waiting too, and is bounded in the same way.
+    let document = host.invoke("block", json!([1]));
+    assert!(matches!(document["state"].as_str(), Some("resolved" | "crashed")), "{document}");
+}
+
+#[test]
+fn others_go_on_while_some_loop() {
+    let host = Setup::new().flag("--cpu-limit", "2s").start();
+    for n in 0..6 {
+        host.start(&format!("spin-{n}"), "spin", json!([]));
+    }
+    let longest = (0..20).map(|n| {
+        let begun = Instant::now();
+        assert_eq!(host.call("echo", json!([n])), n);
+        begun.elapsed()
+    });
+    let longest = longest.max().expect("there are some");
+    assert!(longest < PROMPT, "an echo took {longest:?} beside loops");
+    for n in 0..6 {
+        assert_eq!(host.wait(&format!("spin-{n}"))["state"], "crashed");
+    }
+}
+
+#[test]
+fn allocation_without_end() {
+    let host = Setup::new().flag("--memory-limit", "16MiB").start();
+    crashes(&host, "hog", json!([]), &["memory limit of 16777216 bytes", "--memory-limit"]);
+    assert_eq!(host.call("echo", json!([1])), 1);
+}
+
+#[test]
+fn recursion_without_end() {
+    let host = Setup::new().start();
+    crashes(&host, "recurse", json!([]), &["stack overflowed (deep recursion)", "bad.rs"]);
+    // A call tree without end ends where ids do.
+    let document = host.post("/v1/functions/call_without_end/invoke?id=r", &json!([])).expect(200);
+    assert_eq!(document["state"], "rejected", "{document}");
+    assert!(document["value"].to_string().contains("the call tree is too deep"), "{document}");
+}
+
+#[test]
+fn output_without_end() {
+    let host = Setup::new().flag("--output-limit", 20_000).flag("--cpu-limit", "1s").start();
+    for function in ["shout", "shout_log"] {
+        crashes(&host, function, json!([]), &["--cpu-limit"]);
+        let id = &host.items(&format!("/v1/executions?function={function}"))[0]["id"];
+        let lines = host.lines(id.as_str().expect("an id"));
+        let bytes: usize = lines.iter().map(String::len).sum();
+        assert!((10_000..25_000).contains(&bytes), "{bytes} bytes were kept");
+        let last = lines.last().expect("there are lines");
+        assert!(last.contains("output limit of 20000 bytes") && last.contains("--output-limit"), "{last}");
+    }
+}
+
+#[test]
+fn values_that_are_too_large() {
+    let host = Setup::new().flag("--payload-limit", 100_000).start();
+    assert_eq!(host.call("big_result", json!([90_000])).as_str().map(str::len), Some(90_000));
+    crashes(&host, "big_result", json!([100_000]), &["result has 100002 bytes", "100000 bytes", "--payload-limit"]);
+    crashes(&host, "big_error", json!([100_000]), &["error has 100002 bytes", "--payload-limit"]);
+    assert_eq!(host.call("big_argument", json!([90_000])), 90_000);
+    crashes(&host, "big_argument", json!([100_000]), &["100004 bytes", "--payload-limit"]);
+}
+
+#[test]
+fn too_many_steps_at_once() {
+    let host = Setup::new().flag("--pending-steps-limit", 50).start();
+    assert_eq!(host.call("children_at_once", json!([50, 1])), 1275);
+    let parts = ["more than 50 steps at once", "--pending-steps-limit"];
+    crashes(&host, "children_at_once", json!([51, 1]), &parts);
+    // Steps that have ended don't count.
+    assert_eq!(host.call("naps", json!([120, 0])), 120);
+}
+
+#[test]
+fn guests_that_end_in_other_ways() {
+    let host = Setup::new().start();
+    crashes(&host, "explode", json!(["bang", 0]), &["panicked at", "bad.rs", ": bang"]);
+    crashes(&host, "explode", json!(["later", 5]), &["panicked at", ": later"]);
+    crashes(&host, "out_of_bounds", json!([7]), &["index out of bounds", "deep", "shallow", "bad.rs"]);
+    crashes(&host, "exit", json!([3]), &["status 3"]);
+    crashes(&host, "stuck", json!([]), &["waits for nothing"]);
+    crashes(&host, "stuck_after_a_call", json!([]), &["waits for nothing"]);
+}
+
+/// All of them at once, and again after a kill: the host stays, and what behaves is right.
+#[test]
+fn all_together() {
+    let mut host = Setup::new()
+        .flag("--cpu-limit", "300ms")
+        .flag("--memory-limit", "16MiB")
+        .flag("--output-limit", 10_000)
+        .flag("--payload-limit", 50_000)
+        .start();
+    let bad = [
+        ("spin", json!([])),
+        ("spin_async", json!([])),
+        ("hog", json!([])),
+        ("recurse", json!([])),
+        ("shout", json!([])),
+        ("big_result", json!([60_000])),
+        ("explode", json!(["bang", 20])),
+        ("stuck", json!([])),
+        ("exit", json!([1])),
+    ];
+    let start = |host: &Host, round: u32| -> Vec<String> {
+        let mut ids = Vec::new();
+        for (function, arguments) in &bad {
+            let id = format!("{function}-{round}");
+            host.start(&id, function, arguments.clone());
+            ids.push(id);
+            host.start(&format!("good-{function}-{round}"), "slow_chatter", json!([5, 10]));
+        }
+        ids
+    };
+    let first = start(&host, 1);
+    until("some have crashed", || (host.show(&first[6])["state"] == "crashed").then_some(()));
+    host.kill();
+    host.restart();
+    let second = start(&host, 2);
+    for id in first.iter().chain(&second) {
+        assert_eq!(host.wait(id)["state"], "crashed", "{id}");
+        let good = format!("good-{id}");
+        assert_eq!(host.wait(&good)["value"], 5);
+        assert_eq!(host.lines(&good), ["line 1", "line 2", "line 3", "line 4", "line 5"]);
+    }
+}
