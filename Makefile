@@ -9,7 +9,7 @@ EXAMPLES := $(notdir $(wildcard examples/*))
 TEST_GUESTS := $(notdir $(wildcard tests/guests/*))
 packages = $(addprefix -p ,$(1))
 
-.PHONY: help setup host examples guests build run test check clean
+.PHONY: help setup host examples guests build run test bench check clean
 
 help: ## Show this
 	@awk -F ': .*## ' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ run: build ## Build everything, start a host on ./data, and call an example on i
 
 test: host guests ## Run all tests
 	cargo test --release
+
+bench: host guests ## Measure: latency, throughput, sleepers, recovery, replay; takes minutes, wants an idle machine
+	cargo build --release --package bench
+	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) $(BENCH)
 
 check: setup ## Look at formatting, lints, and dependencies that must not be
 	cargo fmt --all --check

@@ -2,6 +2,7 @@
 //! the one that all is well with.
 
 use std::io::{BufRead, BufReader};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use ureq::Agent;
@@ -43,9 +44,18 @@ pub struct Events(BufReader<Box<dyn std::io::Read>>);
 impl Client {
     /// Of the host at this address.
     pub fn new(url: &str) -> Client {
+        Client::with_timeout(url, 2 * PATIENCE)
+    }
+
+    /// The same, but one that waits for an answer for three seconds only.
+    pub fn impatient(&self) -> Client {
+        Client::with_timeout(&self.url, Duration::from_secs(3))
+    }
+
+    fn with_timeout(url: &str, timeout: Duration) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(2 * PATIENCE))
+            .timeout_global(Some(timeout))
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
             .build();

@@ -31,6 +31,7 @@ pub struct Setup {
     flags: Vec<String>,
     env: Vec<(String, String)>,
     is_bare: bool,
+    place: PathBuf,
 }
 
 /// A host. It is killed when it is dropped, and what it printed is shown if that is because a test failed.
@@ -51,7 +52,7 @@ impl Default for Setup {
 impl Setup {
     /// With all guests but `clash`, and two workers.
     pub fn new() -> Setup {
-        Setup { flags: Vec::new(), env: Vec::new(), is_bare: false }.flag("--workers", 2)
+        Setup { flags: Vec::new(), env: Vec::new(), is_bare: false, place: scratch() }.flag("--workers", 2)
     }
 
     /// With an option of `host serve`.
@@ -72,6 +73,12 @@ impl Setup {
         self
     }
 
+    /// With its data directory made in this one.
+    pub fn on(mut self, place: &Path) -> Setup {
+        self.place = place.to_owned();
+        self
+    }
+
     /// Start it, and wait until it serves.
     #[track_caller]
     pub fn start(self) -> Host {
@@ -83,7 +90,7 @@ impl Setup {
     /// Make its data directory, and don't start it yet.
     pub fn prepare(self) -> Host {
         let directory =
-            tempfile::Builder::new().prefix("host-").tempdir_in(scratch()).expect("a directory can be made");
+            tempfile::Builder::new().prefix("host-").tempdir_in(&self.place).expect("a directory can be made");
         let data = directory.path().join("data");
         if self.is_bare {
             fs::create_dir(&data).expect("the directory is new");
@@ -238,11 +245,15 @@ impl Deref for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        let ended = if self.child.is_some() { self.exited() } else { None };
         self.kill();
         if std::thread::panicking() {
             let log = self.log();
             let shown = log.get(log.floor_char_boundary(log.len().saturating_sub(SHOWN_BYTES))..).unwrap_or_default();
             println!("--- the output of the host in {} ---\n{shown}---", self.data().display());
+            if let Some(status) = ended {
+                println!("it had ended by itself: {status}");
+            }
         }
     }
 }
@@ -304,7 +315,8 @@ fn copy(from: &Path, to: &Path) {
         } else if path.extension().is_some_and(|extension| extension == "redb") {
             fs::copy(&path, &copied).expect("a file can be copied");
         } else {
-            fs::hard_link(&path, &copied).expect("a file can be linked");
+            // On another file system there are no links to this one.
+            fs::hard_link(&path, &copied).or_else(|_| fs::copy(&path, &copied).map(drop)).expect("it can be copied");
         }
     }
 }

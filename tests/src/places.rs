@@ -14,7 +14,7 @@ pub fn host_binary() -> PathBuf {
     };
     assert!(
         path.is_file(),
-        "there is no host at {}: `make build` builds it (cargo build --release -p host), or set TEST_HOST",
+        "there is no host at {}: `make host` builds it (cargo build --release -p host), or set TEST_HOST",
         path.display()
     );
     path

@@ -1,7 +1,7 @@
 //! Components and their functions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jsonschema::Validator;
 use machine::{Component, Digest, FunctionInfo, Rejection};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::Api;
@@ -58,7 +59,10 @@ pub(super) async fn function(
 
 /// Validators of arguments, made when they are first needed.
 #[derive(Default)]
-pub(super) struct Schemas(Mutex<HashMap<(Digest, String), Arc<Vec<Option<Validator>>>>>);
+pub(super) struct Schemas(Mutex<HashMap<(Digest, String), Validators>>);
+
+/// One for each parameter that has a schema.
+type Validators = Arc<Vec<Option<Validator>>>;
 
 /// How many functions' validators are kept.
 const KEPT: usize = 1_000;
@@ -100,9 +104,9 @@ impl Schemas {
         Ok(())
     }
 
-    fn validators(&self, component: &Component, function: &FunctionInfo) -> Arc<Vec<Option<Validator>>> {
+    fn validators(&self, component: &Component, function: &FunctionInfo) -> Validators {
         let key = (component.digest, function.name.clone());
-        let mut kept = self.0.lock().expect("nothing panics while it is held");
+        let mut kept = self.0.lock();
         if let Some(validators) = kept.get(&key) {
             return validators.clone();
         }

@@ -86,19 +86,44 @@ impl Follower {
         let host = &self.api.host;
         // The promise first: if it is settled, all that belongs to it is seen below.
         let promise = host.promise(&self.id).await?;
+        let mut entries = Vec::new();
         for entry in host.journal(&self.id, self.next_entry).await? {
-            self.ready.push_back(event("journal", &EntryDocument::of(self.next_entry, &entry)));
+            entries.push(EntryDocument::of(self.next_entry, &entry));
             self.next_entry += 1;
         }
+        let mut lines = VecDeque::new();
         for piece in host.output(&self.id, self.next_line).await? {
-            self.ready.push_back(event("log", &LogDocument::of(self.next_line, &piece)));
+            lines.push_back((piece.at_ms, event("log", &LogDocument::of(self.next_line, &piece))));
             self.next_line += 1;
         }
+        self.merge(entries, lines);
         if let Some(promise) = promise.filter(|promise| promise.outcome.is_some()) {
             self.ready.push_back(event("settled", &PromiseDocument::whole(&promise)));
             self.is_over = true;
         }
         Ok(())
+    }
+}
+
+impl Follower {
+    /// Entries and lines, as they happened: a line has the time that the guest saw when it wrote it, which is that of
+    /// the entry that began the turn.
+    fn merge(&mut self, entries: Vec<EntryDocument>, mut lines: VecDeque<(u64, Event)>) {
+        for entry in entries {
+            // Before a turn come the lines of those before it; before the end, all.
+            let before = if entry.is_last() { Some(u64::MAX) } else { entry.turn_at_ms() };
+            let with = entry.turn_at_ms();
+            self.take_lines(&mut lines, |at| before.is_some_and(|before| at < before));
+            self.ready.push_back(event("journal", &entry));
+            self.take_lines(&mut lines, |at| with.is_some_and(|with| at <= with));
+        }
+        self.take_lines(&mut lines, |_| true);
+    }
+
+    fn take_lines(&mut self, lines: &mut VecDeque<(u64, Event)>, is_due: impl Fn(u64) -> bool) {
+        while lines.front().is_some_and(|(at, _)| is_due(*at)) {
+            self.ready.extend(lines.pop_front().map(|(_, line)| line));
+        }
     }
 }
 

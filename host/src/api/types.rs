@@ -255,6 +255,9 @@ pub(super) struct EntryDocument {
     /// The time that the guest sees from here on, or at which it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     at_ms: Option<u64>,
+    /// Of a sleep: when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
     /// What the guest was told, or how it ended: `resolved`, …, `refused` or `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
@@ -269,11 +272,18 @@ impl EntryDocument {
             ask: None,
             text: entry.to_string(),
             at_ms: None,
+            until_ms: None,
             state: None,
         };
         match entry {
             Entry::Started { now, .. } => EntryDocument { at_ms: Some(*now), ..document("started", None) },
-            Entry::Asked { step, kind } => EntryDocument { ask: Some(ask(kind)), ..document("asked", Some(*step)) },
+            Entry::Asked { step, kind } => {
+                let until_ms = match kind {
+                    Kind::Sleep { until_ms } => Some(*until_ms),
+                    _ => None,
+                };
+                EntryDocument { ask: Some(ask(kind)), until_ms, ..document("asked", Some(*step)) }
+            }
             Entry::Told { step, completion, now } => EntryDocument {
                 at_ms: Some(*now),
                 state: Some(match completion {
@@ -291,6 +301,18 @@ impl EntryDocument {
                 EntryDocument { at_ms: Some(*now), state: Some(state.as_str()), ..document("finished", None) }
             }
         }
+    }
+}
+
+impl EntryDocument {
+    /// When the turn began that the entry begins, if it begins one.
+    pub(super) fn turn_at_ms(&self) -> Option<u64> {
+        self.at_ms.filter(|_| !self.is_last())
+    }
+
+    /// Whether nothing comes after it.
+    pub(super) fn is_last(&self) -> bool {
+        self.entry == "finished"
     }
 }
 

@@ -92,6 +92,7 @@ impl Call<'_> {
                 return look(self.context, self.id, patience);
             }
             let answer = self.ask(WAIT_MS)?;
+            patience.reached();
             is_known = true;
             Ok(Some(answer).filter(|answer| !answer.document.is_pending()))
         })

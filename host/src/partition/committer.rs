@@ -3,16 +3,18 @@
 //! A group is committed as soon as something waits for it; records that nobody waits for yet are committed together a
 //! little later. While one group is being committed the next one fills.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::faults::{self, Point};
-use super::inner::{Inner, Release};
+use super::inner::Release;
 use super::{AnyLog, Shared};
 use crate::log::Group;
 
 /// The longest that a record stays undurable when nothing waits for it.
 const UNHURRIED: Duration = Duration::from_millis(5);
+/// How long after a group the next one is looked for without being told, which saves whoever records from telling.
+const BUSY: Duration = Duration::from_millis(100);
 /// How often to look whether the host is to stop, when there is nothing to commit.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -20,6 +22,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
     let mut released: Vec<Release> = Vec::new();
     let mut inner = shared.lock();
     let mut oldest: Option<Instant> = None;
+    let mut last = Instant::now();
     loop {
         if inner.group.count == 0 {
             if inner.stopping && !inner.sessions.any_running() {
@@ -27,13 +30,16 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
                 return;
             }
             oldest = None;
-            inner = wait(shared, inner, IDLE);
+            inner.committer_dozes = last.elapsed() > BUSY;
+            let timeout = if inner.committer_dozes { IDLE } else { UNHURRIED };
+            shared.signals.recorded.wait_for(&mut inner, timeout);
+            inner.committer_dozes = false;
             continue;
         }
         let is_wanted = !inner.held.is_empty() || inner.wanted > inner.committed || inner.stopping;
         let age = oldest.get_or_insert_with(Instant::now).elapsed();
         if !is_wanted && age < UNHURRIED {
-            inner = wait(shared, inner, UNHURRIED - age);
+            shared.signals.recorded.wait_for(&mut inner, UNHURRIED - age);
             continue;
         }
         oldest = None;
@@ -51,6 +57,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
             shared.signals.committed.notify_all();
             return;
         }
+        last = Instant::now();
         inner.committed = group.last();
         let committed = inner.committed;
         while inner.held.front().is_some_and(|(number, _)| *number <= committed) {
@@ -65,9 +72,4 @@ pub(super) fn run(shared: &Arc<Shared>, mut log: AnyLog) {
             inner = shared.lock();
         }
     }
-}
-
-fn wait<'a>(shared: &'a Shared, inner: MutexGuard<'a, Inner>, timeout: Duration) -> MutexGuard<'a, Inner> {
-    let waited = shared.signals.recorded.wait_timeout(inner, timeout);
-    waited.expect("no thread panics while it holds the lock").0
 }

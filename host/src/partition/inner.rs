@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) sessions: Sessions,
     /// The record before which the log must be durable for somebody who waits without an output: the store's writer.
     pub(super) wanted: u64,
+    /// Whether the committer is to be told of the first record of a group.
+    pub(super) committer_dozes: bool,
     /// Whether somebody wants to read the store as it is now.
     pub(super) write_now: bool,
     disk: Arc<Disk>,
@@ -74,7 +76,7 @@ impl Release {
 }
 
 impl Inner {
-    pub(super) fn new(view: View, applied: u64, disk: &Arc<Disk>, options: &Options) -> Inner {
+    pub(super) fn new(view: View, applied: u64, now: u64, disk: &Arc<Disk>, options: &Options) -> Inner {
         Inner {
             view,
             group: Group { first: applied + 1, ..Group::default() },
@@ -88,12 +90,13 @@ impl Inner {
             followers: HashMap::new(),
             sessions: Sessions::new(options.sessions, options.sessions_bytes),
             wanted: 0,
+            committer_dozes: false,
             write_now: false,
             disk: disk.clone(),
             failed: None,
             stopping: false,
             timer_at: u64::MAX,
-            now: 0,
+            now,
         }
     }
 
@@ -197,7 +200,7 @@ impl Inner {
             self.group.count += 1;
             self.unwritten_bytes += self.group.bytes.len() - start;
             faults::pass(Point::Applied);
-            if self.group.count == 1 {
+            if self.group.count == 1 && self.committer_dozes {
                 signals.recorded.notify_one();
             }
             if self.is_cut_due() {
@@ -294,7 +297,7 @@ impl Inner {
     /// What the store doesn't have, frozen to be written.
     pub(super) fn cut(&mut self) -> Arc<Cut> {
         self.frozen_bytes = std::mem::take(&mut self.unwritten_bytes);
-        self.view.cut(self.applied)
+        self.view.cut(self.applied, self.now)
     }
 
     /// The frozen cut is in the store.

@@ -25,11 +25,12 @@ mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use machine::Rejection;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::log::{EmbeddedLog, Log};
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
@@ -125,7 +126,7 @@ struct Signals {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no thread panics while it holds the lock")
+        self.inner.lock()
     }
 }
 
@@ -139,7 +140,7 @@ impl Partition {
         let log = EmbeddedLog::open(&options.data.join("log.redb"), store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, options.promises)?;
-        let mut inner = Inner::new(view, store.applied(), &disk, &options);
+        let mut inner = Inner::new(view, store.applied(), store.now(), &disk, &options);
         inner.recover(log.read(store.applied())?)?;
         disk.be_patient();
         let shared = Arc::new(Shared {
@@ -152,9 +153,9 @@ impl Partition {
         });
         let mut threads = Vec::new();
         for n in 0..shared.options.workers {
-            threads.push(spawn(format!("worker-{n}"), &shared, |shared| workers::run(shared))?);
+            threads.push(spawn(format!("worker-{n}"), &shared, workers::run)?);
         }
-        threads.push(spawn("timer".into(), &shared, |shared| timer::run(shared))?);
+        threads.push(spawn("timer".into(), &shared, timer::run)?);
         threads.push(spawn("writer".into(), &shared, move |shared| writer::run(shared, store))?);
         threads.push(spawn("committer".into(), &shared, move |shared| committer::run(shared, Box::new(log)))?);
         Ok(Partition { shared, threads: Arc::new(Mutex::new(threads)) })
@@ -169,7 +170,7 @@ impl Partition {
         for signal in [&signals.queued, &signals.recorded, &signals.write, &signals.deadline] {
             signal.notify_all();
         }
-        for thread in self.threads.lock().expect("nothing panics while it is held").drain(..) {
+        for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the host had panicked");
             }

@@ -1,9 +1,9 @@
 //! Components that are ready to run.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use machine::{Component, Digest};
+use parking_lot::Mutex;
 
 use super::Error;
 use crate::runtime::{Compiled, Program, Runtime};
@@ -33,7 +33,7 @@ impl Programs {
 
     /// A component, ready to run. It is compiled again if its compiled file isn't there or is of another version.
     pub(super) fn get(&self, digest: &Digest) -> Result<Program, Error> {
-        if let Some(program) = self.loaded.lock().expect("nothing panics while it is held").get(digest) {
+        if let Some(program) = self.loaded.lock().get(digest) {
             return Ok(program.clone());
         }
         let program = match self.load(digest) {
@@ -46,7 +46,7 @@ impl Programs {
                 })?
             }
         };
-        let mut loaded = self.loaded.lock().expect("nothing panics while it is held");
+        let mut loaded = self.loaded.lock();
         if loaded.len() >= LOADED {
             let some = *loaded.keys().next().expect("it is full");
             loaded.remove(&some);

@@ -260,8 +260,7 @@ impl Partition {
                 }
                 inner.write_now = true;
                 shared.signals.write.notify_one();
-                let waited = shared.signals.written.wait_timeout(inner, Duration::from_millis(200));
-                inner = waited.expect("no thread panics while it holds the lock").0;
+                shared.signals.written.wait_for(&mut inner, Duration::from_millis(200));
             }
             let reader = inner.view.reader().clone();
             drop(inner);

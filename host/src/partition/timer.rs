@@ -32,7 +32,6 @@ pub(super) fn run(shared: &Arc<Shared>) {
         let next = inner.view.next_due();
         inner.timer_at = next;
         let sleep = Duration::from_millis(next.saturating_sub(now)).min(LONGEST);
-        let signal = &shared.signals.deadline;
-        inner = signal.wait_timeout(inner, sleep).expect("no thread panics while it holds the lock").0;
+        shared.signals.deadline.wait_for(&mut inner, sleep);
     }
 }

@@ -1,9 +1,10 @@
 //! Guests, one turn at a time, on as many threads as there are cores.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use machine::{Completion, Id, Op, Progress, Promise, Rejection, Reply, Rest};
+use parking_lot::MutexGuard;
 
 use super::faults::{self, Point};
 use super::inner::Inner;
@@ -172,7 +173,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             return;
         }
         let Some(id) = inner.sessions.queue.pop_front() else {
-            inner = shared.signals.queued.wait(inner).expect("no thread panics while it holds the lock");
+            shared.signals.queued.wait(&mut inner);
             continue;
         };
         let Some(mut work) = inner.next_work(&id, &shared.signals) else { continue };
@@ -301,13 +302,11 @@ impl Inner {
         if is_finished || self.is_stopped(id) {
             return self.end_session(id, resting);
         }
-        if !may_go_on || resting.is_halfway {
-            if resting.is_halfway || self.has_ready(id) {
-                self.sessions.running -= 1;
-                self.sessions.requeue(id.clone(), resting);
-                signals.queued.notify_one();
-                return None;
-            }
+        if resting.is_halfway || (!may_go_on && self.has_ready(id)) {
+            self.sessions.running -= 1;
+            self.sessions.requeue(id.clone(), resting);
+            signals.queued.notify_one();
+            return None;
         }
         self.tell_next(id, resting)
     }

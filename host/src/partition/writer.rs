@@ -3,8 +3,10 @@
 //! A cut is all that changed, at one position of the log. It is written once the log is durable up to there, and when
 //! it is written, the log needs its records no longer.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
 
 use super::Shared;
 use super::faults::{self, Point};
@@ -17,13 +19,13 @@ const GATHER: Duration = Duration::from_millis(500);
 pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
     let mut inner = shared.lock();
     loop {
-        inner = gather(shared, inner);
+        gather(shared, &mut inner);
         if inner.unwritten() {
             let cut = inner.cut();
             inner.wanted = inner.wanted.max(cut.applied);
             shared.signals.recorded.notify_one();
             while inner.committed < cut.applied && inner.broken().is_none() {
-                inner = shared.signals.committed.wait(inner).expect("no thread panics while it holds the lock");
+                shared.signals.committed.wait(&mut inner);
             }
             if inner.broken().is_some() {
                 return;
@@ -47,15 +49,13 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
 }
 
 /// Until there is enough to write, or it was long enough ago, or somebody wants to read.
-fn gather<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+fn gather(shared: &Shared, inner: &mut MutexGuard<'_, Inner>) {
     let begun = Instant::now();
     loop {
         let waited = begun.elapsed();
-        let is_time = inner.write_now || inner.stopping || inner.is_cut_due() || waited >= GATHER;
-        if is_time {
-            return inner;
+        if inner.write_now || inner.stopping || inner.is_cut_due() || waited >= GATHER {
+            return;
         }
-        let signal = &shared.signals.write;
-        inner = signal.wait_timeout(inner, GATHER - waited).expect("no thread panics while it holds the lock").0;
+        shared.signals.write.wait_for(inner, GATHER - waited);
     }
 }

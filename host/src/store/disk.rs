@@ -8,10 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
@@ -40,7 +41,7 @@ impl Disk {
 
     /// Why something is waiting for room, if it is.
     pub fn full(&self) -> Option<String> {
-        self.full.lock().expect("nothing panics while it is held").clone()
+        self.full.lock().clone()
     }
 
     fn patiently<T>(&self, path: &Path, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
@@ -51,7 +52,7 @@ impl Disk {
                     if !waited {
                         let what = format!("{} can't be written: {error}", path.display());
                         tracing::error!("{what}; nothing is recorded or answered until there is room");
-                        *self.full.lock().expect("nothing panics while it is held") = Some(what);
+                        *self.full.lock() = Some(what);
                     }
                     waited = true;
                     std::thread::sleep(RETRY);
@@ -61,7 +62,7 @@ impl Disk {
         };
         if waited {
             tracing::info!("there is room for {} again", path.display());
-            *self.full.lock().expect("nothing panics while it is held") = None;
+            *self.full.lock() = None;
         }
         result
     }

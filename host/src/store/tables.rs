@@ -79,6 +79,8 @@ pub(crate) fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E
 struct Meta {
     /// The last record of the log that is in here.
     applied: u64,
+    /// The time of that record, so that time doesn't run backwards over a restart.
+    now: u64,
     /// The last number given to a promise.
     numbered: u64,
     /// Made up when the store is made. Its log has the same, so that no other log is taken for it.
@@ -96,6 +98,8 @@ pub struct Store {
 pub struct Cut {
     /// That position.
     pub applied: u64,
+    /// The time of the record there.
+    pub now: u64,
     /// The promises that changed.
     pub rows: Vec<Row>,
     /// The components that were installed, in order.
@@ -178,6 +182,11 @@ impl Store {
         self.meta.applied
     }
 
+    /// The time of that record, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.meta.now
+    }
+
     /// What its log has to have as well.
     pub fn identity(&self) -> [u8; 16] {
         self.meta.identity
@@ -258,7 +267,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
             current.insert(component.name.as_str(), digest).map_err(failed(doing))?;
         }
     }
-    let meta = Meta { applied: cut.applied, numbered, identity: before.identity };
+    let meta = Meta { applied: cut.applied, now: cut.now, numbered, identity: before.identity };
     {
         let mut table = transaction.open_table(META).map_err(failed(doing))?;
         table.insert("meta", encode(&meta).as_slice()).map_err(failed(doing))?;

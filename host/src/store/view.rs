@@ -182,9 +182,9 @@ impl View {
     }
 
     /// Freeze what is not saved, at this position of the log, to be written. One cut at a time.
-    pub fn cut(&mut self, applied: u64) -> Arc<Cut> {
+    pub fn cut(&mut self, applied: u64, now: u64) -> Arc<Cut> {
         assert!(self.frozen.is_none(), "the cut before has been written");
-        let mut cut = Cut { applied, rows: Vec::with_capacity(self.unsaved.len()), components: Vec::new() };
+        let mut cut = Cut { applied, now, rows: Vec::with_capacity(self.unsaved.len()), components: Vec::new() };
         cut.components = std::mem::take(&mut self.installed);
         let mut rows = HashMap::with_capacity(self.unsaved.len());
         for id in std::mem::take(&mut self.unsaved) {

@@ -20,7 +20,7 @@ fn calls_that_do_not_fit_are_refused_by_what_does_not() {
     refused(&host, "countdown", "[]", 422, "invalid_arguments", &takes);
     refused(&host, "countdown", "[1,2,3]", 422, "invalid_arguments", &takes);
     refused(&host, "countdown", "", 422, "invalid_arguments", &takes);
-    for wrong in ["\"x\"", "-1", "1.5", "null", "[1]", "18446744073709551616"] {
+    for wrong in ["\"x\"", "-1", "1.5", "null", "[1]"] {
         let body = format!("[3,{wrong}]");
         refused(&host, "countdown", &body, 422, "invalid_arguments", &["\"pause_ms\" of countdown"]);
     }

@@ -9,15 +9,8 @@ use crate::workloads::references;
 
 /// A record was applied in memory; a group is about to be committed, or was; what waited for it was told;
 /// the store is about to be written, or was; a guest has come to rest and nobody knows what it did.
-const POINTS: [&str; 7] = [
-    "applied",
-    "before-commit",
-    "after-commit",
-    "after-release",
-    "before-write",
-    "after-write",
-    "mid-turn",
-];
+const POINTS: [&str; 7] =
+    ["applied", "before-commit", "after-commit", "after-release", "before-write", "after-write", "mid-turn"];
 const TIMES: [u64; 6] = [1, 2, 3, 7, 20, 55];
 /// The store is written twice a second.
 const SELDOM: usize = 3;

@@ -130,3 +130,23 @@ fn what_depends_on_order_survives_restarts() {
     }
     check_all(&host, &ids);
 }
+
+/// What ended while the host was away, or while nobody was there to be told, is told in the order in which it ended.
+#[test]
+fn a_burst_of_completions_keeps_its_order() {
+    let mut host = crowded();
+    host.start("burst", "completion_order", json!([200, 100]));
+    until("all are asleep", || (host.show("burst")["task"] == "suspended").then_some(()));
+    host.kill();
+    host.restart();
+    check_all(&host, &["burst".to_owned()]);
+    let children = host.items("/v1/executions/burst/tree?limit=10000");
+    let told = host.items("/v1/executions/burst/journal");
+    let told = told.iter().filter(|entry| entry["entry"] == "told");
+    let settled_at = |entry: &Value| {
+        let child = children.iter().find(|child| child["step"] == entry["step"] && child["parent"] == "burst");
+        child.and_then(|child| child["settled_at_ms"].as_u64()).expect("each step has a promise")
+    };
+    let times: Vec<u64> = told.map(settled_at).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}

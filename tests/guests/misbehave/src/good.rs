@@ -32,6 +32,16 @@ async fn naps(n: u64, ms: u64) -> u64 {
     n
 }
 
+/// So many naps of no length, then one of `ms`: a long history, and time to kill the host.
+#[function]
+async fn naps_then_sleep(n: u64, ms: u64) -> u64 {
+    for _ in 0..n {
+        sleep(Duration::ZERO).await;
+    }
+    sleep(Duration::from_millis(ms)).await;
+    n
+}
+
 /// So many named steps, one after the other, with a sleep of `ms` in each unless it is 0. Returns the sum of 1..=n.
 #[function]
 async fn steps(n: u64, ms: u64) -> Result<u64> {

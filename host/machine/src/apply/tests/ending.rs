@@ -170,7 +170,7 @@ fn a_guest_can_end_what_it_is_part_of_and_does_nothing_after() {
     world.turn("a").asks(call("pay")).waits();
     world.acquire("a:1").unwrap();
     let turn = world.turn("a:1").asks(settle("a", Outcome::Canceled)).asks(call("buy")).asks(sleep(9000));
-    turn.drops(3).writes("last words").finishes("too late");
+    turn.drops(3).writes("last words").waits();
     assert_eq!(world.settled("a:1"), (Outcome::Canceled, 1000));
     assert_eq!(world.execution("a:1").entries, 3, "started, asked, finished");
     assert_eq!(world.state.outputs[&id("a:1")].len(), 1);

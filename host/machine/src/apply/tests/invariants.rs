@@ -192,6 +192,30 @@ pub(super) fn check_step(
     }
 }
 
+/// Of what followed from a record: nobody who has to hear of a change is left out.
+pub(super) fn check_effects(before: &Memory, after: &Memory, record: &Record, effects: &[Effect]) {
+    let own = match &record.op {
+        Op::Progress(progress) => Some(&progress.id),
+        _ => None,
+    };
+    let task = |state: &Memory, id| Some(state.promises.get(id)?.execution.as_ref()?.task.state);
+    for (id, promise) in &after.promises {
+        let settled = effects.iter().filter(|effect| **effect == Effect::Settled(id.clone())).count();
+        let was_pending = before.promises.get(id).is_some_and(|before| before.outcome.is_none());
+        assert!(settled <= usize::from(promise.outcome.is_some()), "{id} was settled {settled} times");
+        assert!(settled == 1 || !was_pending || promise.outcome.is_none(), "nobody hears that {id} is settled");
+        // The session that records knows where it leaves its own execution.
+        let (was, is) = (task(before, id), task(after, id));
+        if was == is || own == Some(id) {
+            continue;
+        }
+        let must_run = is == Some(TaskState::Runnable);
+        assert!(!must_run || effects.contains(&Effect::Runnable(id.clone())), "nobody hears that {id} can go on");
+        let must_stop = is == Some(TaskState::Fulfilled) && was.is_some();
+        assert!(!must_stop || effects.contains(&Effect::Stop(id.clone())), "nobody stops the session of {id}");
+    }
+}
+
 /// The state once every deadline that has passed was observed. In which order that was can be seen in the order of
 /// answers alone, which is left out here.
 fn expired(state: &Memory, now: u64) -> Memory {

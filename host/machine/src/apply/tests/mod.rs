@@ -42,6 +42,7 @@ impl World {
         let Applied { reply, effects, changed } = apply(&mut self.state, record.clone());
         self.effects = effects;
         invariants::check(&self.state, self.now);
+        invariants::check_effects(&before, &self.state, &record, &self.effects);
         invariants::check_step(&before, &self.state, self.now, &record, &reply, changed);
         reply
     }

@@ -129,6 +129,7 @@ impl Run {
             seen.see(&record, &reply, &effects);
             let checked = catch_unwind(AssertUnwindSafe(|| {
                 invariants::check(&self.state, self.now);
+                invariants::check_effects(&before, &self.state, &record, &effects);
                 invariants::check_step(&before, &self.state, self.now, &record, &reply, changed);
             }));
             if let Err(panic) = checked {

@@ -1,0 +1,90 @@
+//! What can't be undercut on this machine: a flush of its disk, an instance of the component, an answered import.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use host::runtime::{Limits, Program, Runtime, Session, Start, Status};
+use machine::{Completion, Event, Id, Outcome, Payload};
+
+use crate::figures::{Figure, Report, Times};
+
+/// Overwriting a page of a file and flushing it.
+pub(crate) fn disk(report: &mut Report, directory: &Path) -> Result<()> {
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(directory.join("floor"))?;
+    let page = [7u8; 4096];
+    (0..256).try_for_each(|n| file.write_all_at(&page, n * 4096))?;
+    file.sync_all()?;
+    let mut times = Vec::new();
+    for n in 0..1_000 {
+        let start = Instant::now();
+        file.write_all_at(&page, n % 256 * 4096)?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    report.add(Figure::new("floor: write 4 KiB and fdatasync").times(&Times::new(times)));
+    Ok(())
+}
+
+fn start(runtime: &Runtime, program: &Program, function: &str, arguments: &'static str) -> Session {
+    let start = Start {
+        id: Id::root("floor").expect("it is an id"),
+        function: function.into(),
+        arguments: Payload::from_static(arguments.as_bytes()),
+        seed: 1,
+        now_ms: 0,
+        outputs_written: 0,
+    };
+    runtime.start(program, start)
+}
+
+/// Starting an instance, calling it and dropping it; and telling it of an import, until it asks for the next.
+pub(crate) fn guest(report: &mut Report, component: &Path) -> Result<()> {
+    let wasm = std::fs::read(component).with_context(|| format!("{}: build it first", component.display()))?;
+    let runtime = Runtime::new(Limits::default())?;
+    let begun = Instant::now();
+    let compiled = runtime.compile(&wasm)?;
+    let compile = begun.elapsed();
+    let directory = tempfile::tempdir()?;
+    let artifact = directory.path().join("compiled");
+    std::fs::write(&artifact, &compiled.artifact)?;
+    let begun = Instant::now();
+    let program = runtime.load(&artifact)?;
+    let load = begun.elapsed();
+
+    let mut times = Vec::new();
+    for _ in 0..10_000 {
+        let begun = Instant::now();
+        let mut session = start(&runtime, &program, "echo", "[1]");
+        let turn = session.poll();
+        anyhow::ensure!(matches!(turn.status, Status::Finished(Outcome::Resolved(_))), "echo ended in {turn:?}");
+        drop(session);
+        times.push(begun.elapsed());
+    }
+    report.add(Figure::new("floor: start, call and drop a guest").times(&Times::new(times)));
+
+    const STEPS: u32 = 100_000;
+    let mut session = start(&runtime, &program, "naps", "[100000, 0]");
+    let mut asked = 0;
+    let begun = Instant::now();
+    for told in 1..=STEPS {
+        loop {
+            let turn = session.poll();
+            asked += turn.events.iter().filter(|event| matches!(event, Event::Asked { .. })).count();
+            if turn.status != Status::Yielded {
+                break;
+            }
+        }
+        session.tell(told, Completion::Settled(Outcome::Resolved(Payload::new())), u64::from(told));
+    }
+    let each = begun.elapsed() / STEPS;
+    anyhow::ensure!(asked == STEPS as usize, "{asked} steps were asked, of {STEPS}");
+    let figure = Figure::new("floor: tell a guest of an import").rate(1.0 / each.as_secs_f64());
+    report.add(figure.times(&Times::new(vec![each])));
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let figure = Figure::new("floor: compile and load a component");
+    report.add(figure.with("bytes", wasm.len()).with("compile_ms", ms(compile)).with("load_ms", ms(load)));
+    Ok(())
+}
