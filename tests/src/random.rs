@@ -18,12 +18,12 @@ impl Random {
     /// Another sequence that depends on this one and on `n` only.
     pub fn fork(&self, n: u64) -> Random {
         let mut fork = Random(self.0 ^ (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        fork.next();
+        fork.draw();
         fork
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,7 +33,7 @@ impl Random {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 
     /// A time up to `most`, in steps of 10 microseconds.
