@@ -152,10 +152,12 @@ impl Host {
             }
         }
         command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
-        // SAFETY: `signal` may be called between fork and exec. A write beyond a limit on files is to fail, not to kill.
+        // SAFETY: both may be called between fork and exec. A write beyond a limit on files is to fail, not to kill; and a
+        // test that is killed takes its host with it.
         unsafe {
             command.pre_exec(|| {
                 libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 Ok(())
             });
         }
@@ -279,6 +281,7 @@ fn template() -> PathBuf {
     if path.exists() {
         return path;
     }
+    remove_old_templates();
     let mut host = Setup::new().bare().start();
     for name in GUESTS {
         host.upload(&guest(name)).expect(201);
@@ -290,6 +293,17 @@ fn template() -> PathBuf {
         assert!(path.exists(), "{} can't be made: {error}", path.display());
     }
     path
+}
+
+/// Each new binary makes a new one. Those of an hour ago are in nobody's way any more.
+fn remove_old_templates() {
+    for entry in fs::read_dir(scratch()).expect("a directory can be read").flatten() {
+        let is_template = entry.file_name().to_string_lossy().starts_with("template-");
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        if is_template && age.is_some_and(|age| age > Duration::from_secs(3_600)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Changes with the host's binary and the guests.

@@ -40,6 +40,11 @@ impl Failure {
         Failure { status, code, message: message.into() }
     }
 
+    pub(super) fn body_too_large() -> Failure {
+        let message = "the body is larger than this host takes; see its --payload-limit and --component-limit";
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
@@ -86,11 +91,7 @@ impl From<IdError> for Failure {
 impl From<BytesRejection> for Failure {
     fn from(rejection: BytesRejection) -> Failure {
         match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload_too_large",
-                "the body is larger than this host takes; see its --payload-limit and --component-limit",
-            ),
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::body_too_large(),
             status => Failure::new(status, "bad_request", rejection.body_text()),
         }
     }

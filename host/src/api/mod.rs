@@ -3,6 +3,7 @@
 //! A handler reads a request, asks the partition, and writes down what it says. It decides nothing about promises, and
 //! answers nothing that isn't durable: the partition answers only then.
 
+mod bodies;
 mod components;
 mod errors;
 mod events;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::sync::watch;
 
@@ -47,11 +49,11 @@ struct Api {
 
 fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> Router {
     // A request carries a little more than its payload.
-    let payload = DefaultBodyLimit::max(options.payload_bytes + 4096);
-    let component = DefaultBodyLimit::max(options.component_bytes);
+    let (payload, component) = (options.payload_bytes + 4096, options.component_bytes);
+    let refuse_above = |limit| from_fn_with_state(limit, bodies::refuse_large);
     let api = Api { host, options: Arc::new(options), schemas: Arc::default(), closing };
-    let components =
-        Router::new().route("/v1/components", post(components::upload).get(components::list)).layer(component);
+    let components = Router::new().route("/v1/components", post(components::upload).get(components::list));
+    let components = components.layer(DefaultBodyLimit::max(component)).layer(refuse_above(component));
     Router::new()
         .route("/v1/functions", get(components::functions))
         .route("/v1/functions/{name}", get(components::function))
@@ -70,7 +72,8 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
         .route("/v1/promises/{id}/cancel", post(promises::cancel))
         .route("/health", get(openapi::health))
         .route("/openapi.json", get(openapi::document))
-        .layer(payload)
+        .layer(DefaultBodyLimit::max(payload))
+        .layer(refuse_above(payload))
         .merge(components)
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::no_such_method)

@@ -42,8 +42,12 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
         }
         inner.write_now = false;
         shared.signals.written.notify_all();
-        if inner.stopping && !inner.sessions.any_running() && !inner.unwritten() {
-            return;
+        if inner.stopping && !inner.unwritten() {
+            if !inner.sessions.any_running() {
+                return;
+            }
+            // The worker of the last turn says when it is over. It needs the lock for that.
+            shared.signals.write.wait_for(&mut inner, GATHER);
         }
     }
 }
