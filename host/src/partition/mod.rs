@@ -68,7 +68,7 @@ pub enum Error {
     /// Too much is under way. Nothing was done.
     #[error("the host has more work than it may take on: try again in a second")]
     Overloaded,
-    /// The host can't record anything just now. Nothing was done.
+    /// The host can't record anything just now. What was asked was not done, or is done once it can.
     #[error("the host can't record anything at the moment: {0}")]
     Stalled(String),
     /// The host is on its way out.
@@ -136,8 +136,13 @@ impl Partition {
         faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
         let disk = Arc::new(Disk::default());
-        let store = Store::open(&options.data.join("store.redb"), options.cache_bytes, &disk)?;
-        let log = EmbeddedLog::open(&options.data.join("log.redb"), store.identity(), store.applied(), &disk)?;
+        let (store_path, log_path) = (options.data.join("store.redb"), options.data.join("log.redb"));
+        if log_path.exists() && !store_path.exists() {
+            let what = "it is missing, and its log is there".into();
+            return Err(StoreError::Damaged { path: store_path, what }.into());
+        }
+        let store = Store::open(&store_path, options.cache_bytes, &disk)?;
+        let log = EmbeddedLog::open(&log_path, store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, options.promises)?;
         let mut inner = Inner::new(view, store.applied(), store.now(), &disk, &options);

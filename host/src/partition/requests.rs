@@ -13,6 +13,9 @@ use crate::store::{Page, Reader, StoreError};
 /// How many promises a list looks at for one page, at most.
 const SCAN: usize = 20_000;
 
+/// How often whoever waits for a flush looks whether the disk is full.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where a page of a list begins: the number that came with the page before. None: at the newest.
 pub type Position = Option<u64>;
 
@@ -270,9 +273,17 @@ impl Partition {
     }
 
     async fn until(&self, durable: Option<oneshot::Receiver<()>>) -> Result<(), Error> {
-        match durable {
-            Some(durable) => durable.await.map_err(|_| self.stopped()),
-            None => Ok(()),
+        let Some(mut durable) = durable else { return Ok(()) };
+        loop {
+            match tokio::time::timeout(PATIENCE, &mut durable).await {
+                Ok(answer) => return answer.map_err(|_| self.stopped()),
+                // Nobody is kept waiting for room on the disk. What was asked may be done once there is some.
+                Err(_) => {
+                    if let Some(reason) = self.shared.disk.full() {
+                        return Err(Error::Stalled(reason));
+                    }
+                }
+            }
         }
     }
 
