@@ -1,5 +1,6 @@
 //! A host, as a process of its own.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,7 +49,7 @@ impl Server {
 
     fn ready(&mut self) -> Result<()> {
         let begun = Instant::now();
-        while std::net::TcpStream::connect(&self.address).is_err() {
+        while !is_healthy(&self.address) {
             ensure!(begun.elapsed() < Duration::from_secs(60), "the host doesn't serve");
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("the host has ended: {status}");
@@ -100,6 +101,19 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Whether the host answers. It listens before it has recovered, so that a connection alone says nothing.
+fn is_healthy(address: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
 }
 
 fn spawn(binary: &Path, data: &Path, address: &str) -> Result<Child> {
