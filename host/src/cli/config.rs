@@ -15,6 +15,8 @@ use super::units::{Size, Span};
 use crate::runtime::Limits;
 use crate::{api, partition};
 
+/// What is logged: `info`, or a filter such as `host=debug`.
+pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
 /// Read where it matters: see `partition/faults.rs`.
 const KILL_VARIABLE: &str = "HOST_KILL_AT";
 /// Promises that are kept in memory. They are about 1 KiB each; those that aren't are read from the store when needed.
@@ -188,9 +190,7 @@ pub(super) fn unknown_variables(variables: impl Iterator<Item = OsString>) -> Ve
         .filter_map(|argument| argument.get_env())
         .collect();
     let mut unknown: Vec<String> = variables
-        .filter(|name| {
-            !known.contains(&name.as_os_str()) && name != super::serve::LOG_VARIABLE && name != KILL_VARIABLE
-        })
+        .filter(|name| !known.contains(&name.as_os_str()) && name != LOG_VARIABLE && name != KILL_VARIABLE)
         .map(|name| name.to_string_lossy().into_owned())
         .filter(|name| name.starts_with("HOST_"))
         .collect();

@@ -10,14 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Ending;
-use super::config::{Config, Settings, unknown_variables};
+use super::config::{Config, LOG_VARIABLE, Settings, unknown_variables};
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::partition::Partition;
 use crate::runtime::Runtime;
-
-/// What is logged: `info`, or a filter such as `host=debug`.
-pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
 
 /// Serve functions from a data directory until Ctrl-C
 ///
