@@ -140,11 +140,12 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_small_disk_that_is_full() {
-    let Some(disk) = SmallDisk::new(64) else { return };
+    let Some(disk) = SmallDisk::new(192) else { return };
     let mut host = Setup::new().on(&disk.0).start();
-    // Room that is given back later.
+    // Room that is given back later. What is in the log has to be written to the store before the log gives up its own
+    // room, so it is to be more than what the host can have filled until then.
     let ballast = disk.0.join("ballast");
-    let take_room = |_: &Host| fs::write(&ballast, vec![1; 16 << 20]).expect("there is room");
+    let take_room = |_: &Host| fs::write(&ballast, vec![1; 144 << 20]).expect("there is room");
     survives(&mut host, "disk", take_room, |_| fs::remove_file(&ballast).expect("a file can be removed"));
     drop(host);
 }
