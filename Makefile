@@ -39,7 +39,8 @@ clean: ## Remove what was built; ./data stays
 	cargo clean
 
 host:
-	cargo build --release --package host
+	# All that builds for this machine, as `test` does, so that dependencies are built once.
+	cargo build --release
 
 examples: setup
 	scripts/guest-cargo build $(call packages,$(EXAMPLES))
