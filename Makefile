@@ -8,11 +8,13 @@ WASM := $(TARGET_DIR)/wasm32-wasip2/guest
 EXAMPLES := $(notdir $(wildcard examples/*))
 TEST_GUESTS := $(notdir $(wildcard tests/guests/*))
 packages = $(addprefix -p ,$(1))
+# What `bench-peers` measures beside the host.
+RESTATE := @restatedev/restate-server@1.7.12
 
-.PHONY: help setup host examples guests build run test bench check clean
+.PHONY: help setup host examples guests peers build run test bench bench-peers check clean
 
 help: ## Show this
-	@awk -F ': .*## ' '/^[a-z]+:.*##/ { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+:.*##/ { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Add what is needed to compile guests: the target wasm32-wasip2
 	@scripts/setup
@@ -26,8 +28,10 @@ test: host guests ## Run all tests
 	cargo test --release
 
 bench: host guests ## Measure: latency, throughput, sleepers, recovery, replay; takes minutes, wants an idle machine
-	cargo build --release --package bench
 	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) $(BENCH)
+
+bench-peers: host guests peers ## Measure the same beside Restate, which is installed from npm; takes a quarter of an hour
+	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) --peers --concurrency 1,64 --seconds 4 --sleepers 10000 $(BENCH)
 
 check: setup ## Look at formatting, lints, and dependencies that must not be
 	cargo fmt --all --check
@@ -37,6 +41,11 @@ check: setup ## Look at formatting, lints, and dependencies that must not be
 
 clean: ## Remove what was built; ./data stays
 	cargo clean
+
+peers:
+	# Without its scripts: the only one tells its maker of the installation.
+	npm install --prefix $(TARGET_DIR)/peers --no-save --no-audit --no-fund --ignore-scripts $(RESTATE)
+	CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)/peers/build) cargo build --release --locked --manifest-path tests/peers/restate/Cargo.toml
 
 host:
 	# All that builds for this machine, as `test` does, so that dependencies are built once.

@@ -1,17 +1,31 @@
-//! What can't be undercut on this machine: a flush of its disk, an instance of the component, an answered import.
+//! What can't be undercut on this machine: a flush of its disk, a commit, an instance of the component, an answered import.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use host::log::{EmbeddedLog, Group, Log};
 use host::runtime::{Limits, Program, Runtime, Session, Start, Status};
+use host::store::Disk;
 use machine::{Completion, Event, Id, Outcome, Payload};
 
 use crate::figures::{Figure, Report, Times};
+use crate::workloads::Floors;
 
-/// Overwriting a page of a file and flushing it.
+const FLUSH: &str = "floor: write 4 KiB and fdatasync";
+const COMMIT: &str = "floor: commit a record to the log";
+const GUEST: &str = "floor: start, call and drop a guest";
+const IMPORT: &str = "floor: tell a guest of an import";
+
+/// What was measured, to stand beside what can't take less.
+pub(crate) fn known(report: &Report) -> Floors {
+    Floors { commit: report.p50_ms(COMMIT), guest: report.p50_ms(GUEST), import: report.p50_ms(IMPORT) }
+}
+
+/// Overwriting a page of a file and flushing it; and one commit of a host's log, with all its flushes.
 pub(crate) fn disk(report: &mut Report, directory: &Path) -> Result<()> {
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(directory.join("floor"))?;
     let page = [7u8; 4096];
@@ -24,7 +38,20 @@ pub(crate) fn disk(report: &mut Report, directory: &Path) -> Result<()> {
         file.sync_data()?;
         times.push(start.elapsed());
     }
-    report.add(Figure::new("floor: write 4 KiB and fdatasync").times(&Times::new(times)));
+    report.add(Figure::new(FLUSH).times(&Times::new(times)));
+
+    let path = directory.join("log.redb");
+    let mut log = EmbeddedLog::open(&path, [1; 16], 0, &Arc::new(Disk::default()))?;
+    let mut times = Vec::new();
+    for first in 1..=1_000 {
+        let mut bytes = 200u32.to_le_bytes().to_vec();
+        bytes.resize(204, 7);
+        let start = Instant::now();
+        // The log of a host at work is short: its rows go once they are in the store.
+        log.append(&Group { first, count: 1, bytes }, first.saturating_sub(8))?;
+        times.push(start.elapsed());
+    }
+    report.add(Figure::new(COMMIT).times(&Times::new(times)));
     Ok(())
 }
 
@@ -66,10 +93,10 @@ pub(crate) fn guest(report: &mut Report, component: &Path) -> Result<()> {
         drop(session);
         times.push(begun.elapsed());
     }
-    report.add(Figure::new("floor: start, call and drop a guest").times(&Times::new(times)));
+    report.add(Figure::new(GUEST).times(&Times::new(times)));
 
     const STEPS: u32 = 100_000;
-    let mut session = start(&runtime, &program, "naps", "[100000, 0]");
+    let mut session = start(&runtime, &program, "naps", "[100000]");
     let mut asked = 0;
     let begun = Instant::now();
     for told in 1..=STEPS {
@@ -84,10 +111,24 @@ pub(crate) fn guest(report: &mut Report, component: &Path) -> Result<()> {
     }
     let each = begun.elapsed() / STEPS;
     anyhow::ensure!(asked == STEPS as usize, "{asked} steps were asked, of {STEPS}");
-    let figure = Figure::new("floor: tell a guest of an import").rate(1.0 / each.as_secs_f64());
+    let figure = Figure::new(IMPORT).rate(1.0 / each.as_secs_f64());
     report.add(figure.times(&Times::new(vec![each])));
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let figure = Figure::new("floor: compile and load a component");
     report.add(figure.with("bytes", wasm.len()).with("compile_ms", ms(compile)).with("load_ms", ms(load)));
+    Ok(())
+}
+
+/// The machine, so that figures of two machines aren't taken for each other.
+pub(crate) fn machine(report: &mut Report) -> Result<()> {
+    let read = |path: &str, name: &str| -> Option<String> {
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.lines().find(|line| line.starts_with(name))?.split_once(':')?.1.trim().to_owned())
+    };
+    let memory = read("/proc/meminfo", "MemTotal").unwrap_or_default();
+    let memory_mib = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 10;
+    let figure = Figure::new("this machine").with("cores", std::thread::available_parallelism()?.get());
+    let figure = figure.with("processor", read("/proc/cpuinfo", "model name").unwrap_or_default());
+    report.add(figure.with("memory_mib", memory_mib));
     Ok(())
 }

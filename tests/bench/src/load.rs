@@ -1,11 +1,13 @@
-//! A closed loop of requests: as many connections as the concurrency, each with one request under way.
+//! Loads. In a closed one each connection sends its next request when it has the answer to the one before; in a paced
+//! one requests begin when they are due, whether or not those before are answered.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -19,6 +21,14 @@ use crate::figures::Times;
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     address: String,
+}
+
+/// A request, and a part of the answer that all is well with.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) body: Bytes,
+    pub(crate) expected: Bytes,
 }
 
 impl Connection {
@@ -39,10 +49,20 @@ impl Connection {
     }
 
     async fn send(&mut self, request: hyper::http::request::Builder, body: Bytes) -> Result<(u16, Bytes)> {
-        let request = request.header("host", &self.address).body(Full::new(body))?;
-        let response = self.sender.send_request(request).await?;
+        let mut request = request.header("host", &self.address);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let response = self.sender.send_request(request.body(Full::new(body))?).await?;
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    pub(crate) async fn call(&mut self, call: &Call) -> Result<()> {
+        let (status, answer) = self.post(&call.path, call.body.clone()).await?;
+        let is_expected = answer.windows(call.expected.len()).any(|window| window == call.expected);
+        ensure!(status < 300 && is_expected, "{}: {status} {}", call.path, String::from_utf8_lossy(&answer));
+        Ok(())
     }
 }
 
@@ -65,49 +85,80 @@ impl Run {
     }
 }
 
-/// Call a function again and again, and hold every answer against what is expected of it.
-pub(crate) async fn call(
-    address: &str,
-    path: &str,
-    body: &str,
-    concurrency: usize,
-    until: Until,
-    expected: &'static [u8],
-) -> Result<Run> {
-    let begun = Instant::now();
-    let begun_count = Rc::new(Cell::new(0u64));
-    let local = LocalSet::new();
-    let mut tasks = Vec::new();
+/// So many connections, each with one request under way. The nth request is `call(n)`, from 0.
+pub(crate) async fn closed(address: &str, concurrency: usize, until: Until, call: impl Fn(u64) -> Call) -> Result<Run> {
+    let mut connections = Vec::new();
     for _ in 0..concurrency {
-        let mut connection = Connection::open(address).await?;
-        let (path, body, count) = (path.to_owned(), Bytes::from(body.to_owned()), begun_count.clone());
-        tasks.push(local.spawn_local(async move {
-            let mut times = Vec::new();
-            loop {
-                let goes_on = match until {
-                    Until::Time(duration) => begun.elapsed() < duration,
-                    Until::Count(most) => count.get() < most,
-                };
-                if !goes_on {
-                    return Ok(times);
-                }
-                count.set(count.get() + 1);
-                let sent = Instant::now();
-                let (status, answer) = connection.post(&path, body.clone()).await?;
-                times.push(sent.elapsed());
-                let is_expected = answer.windows(expected.len()).any(|window| window == expected);
-                ensure!(status < 300 && is_expected, "{path}: {status} {}", String::from_utf8_lossy(&answer));
-            }
-        }));
+        connections.push(Connection::open(address).await?);
     }
-    let mut times = Vec::new();
+    let count = Cell::new(0u64);
+    let begun = Instant::now();
+    let (count, call) = (&count, &call);
+    let one = |mut connection: Connection| async move {
+        let mut times = Vec::new();
+        loop {
+            let number = count.get();
+            let goes_on = match until {
+                Until::Time(duration) => begun.elapsed() < duration,
+                Until::Count(most) => number < most,
+            };
+            if !goes_on {
+                return anyhow::Ok(times);
+            }
+            count.set(number + 1);
+            let call = call(number);
+            let sent = Instant::now();
+            connection.call(&call).await?;
+            times.push(sent.elapsed());
+        }
+    };
+    let times = try_join_all(connections.into_iter().map(one)).await?.concat();
+    Ok(Run { times: Times::new(times), elapsed: begun.elapsed() })
+}
+
+/// So many requests a second for a while. A time counts from when its request was due, so that a server that stops for
+/// a moment is seen to.
+pub(crate) async fn paced(
+    address: &str,
+    per_second: f64,
+    duration: Duration,
+    call: impl Fn(u64) -> Call,
+) -> Result<Run> {
+    let idle = Rc::new(RefCell::new(Vec::new()));
+    let times = Rc::new(RefCell::new(Vec::new()));
+    let begun = Instant::now();
+    let local = LocalSet::new();
     local
         .run_until(async {
-            for task in tasks {
-                times.extend(task.await??);
+            let mut tasks = tokio::task::JoinSet::new();
+            for number in 0.. {
+                let due = begun + Duration::from_secs_f64(number as f64 / per_second);
+                if due - begun >= duration {
+                    break;
+                }
+                tokio::time::sleep_until(due.into()).await;
+                let (idle, times, call, address) = (idle.clone(), times.clone(), call(number), address.to_owned());
+                tasks.spawn_local(async move {
+                    let unused = idle.borrow_mut().pop();
+                    let mut connection = match unused {
+                        Some(connection) => connection,
+                        None => Connection::open(&address).await?,
+                    };
+                    connection.call(&call).await?;
+                    times.borrow_mut().push(due.elapsed());
+                    idle.borrow_mut().push(connection);
+                    anyhow::Ok(())
+                });
+                while let Some(done) = tasks.try_join_next() {
+                    done??;
+                }
+            }
+            while let Some(done) = tasks.join_next().await {
+                done??;
             }
             anyhow::Ok(())
         })
         .await?;
-    Ok(Run { times: Times::new(times), elapsed: begun.elapsed() })
+    let times = Times::new(times.take());
+    Ok(Run { times, elapsed: begun.elapsed() })
 }

@@ -1,5 +1,7 @@
 //! A host, as a process of its own.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,41 +12,38 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::load::Connection;
+use crate::figures::Times;
+use crate::load::{Call, Connection};
+use crate::system::{System, Work};
+
+const RESOLVED: &str = "\"state\":\"resolved\"";
+const ACCEPTED: &str = "\"state\":\"pending\"";
+/// Between two looks at whether something is over.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A host on a data directory of its own.
 pub(crate) struct Server {
     binary: PathBuf,
     data: TempDir,
-    pub(crate) address: String,
+    address: String,
     process: Child,
+    flags: Vec<String>,
+    /// Those sleepers whose lateness was asked for.
+    seen: RefCell<HashSet<u64>>,
 }
 
 impl Server {
-    pub(crate) fn start(target: &Path) -> Result<Server> {
+    /// Start a host with further flags of `serve`.
+    pub(crate) fn start(target: &Path, flags: &[&str]) -> Result<Server> {
         let binary = target.join("release/host");
         let data = tempfile::tempdir_in(target)?;
         // Free now, and nobody else looks for one.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let process = spawn(&binary, data.path(), &address)?;
-        let mut server = Server { binary, data, address, process };
+        let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
+        let process = spawn(&binary, data.path(), &address, &flags)?;
+        let mut server = Server { binary, data, address, process, flags, seen: RefCell::default() };
         server.ready()?;
         Ok(server)
-    }
-
-    /// End it as a power cut would.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.process.kill()?;
-        self.process.wait()?;
-        Ok(())
-    }
-
-    /// Start it again, and wait until it serves. How long that took.
-    pub(crate) fn start_again(&mut self) -> Result<Duration> {
-        let begun = Instant::now();
-        self.process = spawn(&self.binary, self.data.path(), &self.address)?;
-        self.ready()?;
-        Ok(begun.elapsed())
     }
 
     fn ready(&mut self) -> Result<()> {
@@ -72,28 +71,120 @@ impl Server {
         Ok(serde_json::from_slice(&answer)?)
     }
 
-    /// Its memory that is not of files, in bytes.
-    pub(crate) fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
-        Ok(line.split_whitespace().nth(1).context("no figure")?.parse::<u64>()? * 1024)
+    /// A call of a function that only the host is measured with.
+    pub(crate) fn fibonacci(&self, n: u64) -> Call {
+        let body = format!("[{n}]").into();
+        Call { path: "/v1/functions/fibonacci/invoke".into(), body, expected: RESOLVED.into() }
     }
 
-    /// The processor time that it has used.
-    pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let after_name = stat.rsplit(") ").next().context("no name")?;
-        let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        // SAFETY: it only reads a constant of the system.
-        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64;
-        Ok(Duration::from_millis(ticks * 1000 / per_second))
+    /// Until no execution is pending.
+    async fn all_done(&self) -> Result<()> {
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("/v1/executions?state=pending&limit=1{cursor}")).await?;
+            if page["items"].as_array().is_some_and(|items| !items.is_empty()) {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            match page["next"].as_str() {
+                // Those before this point were not pending, and never will be again.
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl System for Server {
+    fn address(&self) -> &str {
+        &self.address
     }
 
-    /// What its files take on the disk, in bytes.
-    pub(crate) fn disk(&self) -> Result<u64> {
+    fn call(&self, work: Work) -> Call {
+        let call = |function: &str, arguments: String| Call {
+            path: format!("/v1/functions/{function}/invoke"),
+            body: arguments.into(),
+            expected: RESOLVED.into(),
+        };
+        let accepted = |function: &str, arguments: String| Call {
+            path: format!("/v1/functions/{function}/invoke?wait_ms=0"),
+            body: arguments.into(),
+            expected: ACCEPTED.into(),
+        };
+        match work {
+            Work::Echo => call("echo", "[1]".into()),
+            Work::Steps(n) => call("steps", format!("[{n}]")),
+            Work::FanOut(n) => call("fan_out", format!("[{n}]")),
+            Work::Sleeper { number, until_ms } => accepted("sleeper", format!("[{number},{until_ms}]")),
+            Work::SlowSteps { number, ms } => accepted("slow_steps", format!("[{number},10,{ms}]")),
+        }
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        vec![self.process.id()]
+    }
+
+    fn disk(&self) -> Result<u64> {
         use std::os::unix::fs::MetadataExt;
-        let files = ["store.redb", "log.redb"];
-        files.iter().try_fold(0, |sum, file| Ok(sum + std::fs::metadata(self.data.path().join(file))?.blocks() * 512))
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(self.data.path())? {
+            let metadata = entry?.metadata()?;
+            bytes += if metadata.is_file() { metadata.blocks() * 512 } else { 0 };
+        }
+        Ok(bytes)
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    async fn start_again(&mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.process = spawn(&self.binary, self.data.path(), &self.address, &self.flags)?;
+        self.ready()?;
+        let call = self.call(Work::Echo);
+        Connection::open(&self.address).await?.call(&call).await?;
+        Ok(begun.elapsed())
+    }
+
+    async fn settled(&self) -> Result<()> {
+        loop {
+            let health = self.get("/health").await?;
+            if health["queued"] == 0 && health["unsaved"] == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn all_stepped(&self, _count: u64) -> Result<()> {
+        self.all_done().await
+    }
+
+    async fn all_woken(&self, _count: u64) -> Result<()> {
+        self.all_done().await
+    }
+
+    async fn lateness(&self) -> Result<Times> {
+        let mut times = Vec::new();
+        let mut seen = self.seen.borrow_mut();
+        let mut cursor = Some(String::new());
+        while let Some(at) = cursor {
+            let page = self.get(&format!("/v1/executions?function=sleeper&limit=1000{at}")).await?;
+            for execution in page["items"].as_array().context("no items")? {
+                ensure!(execution["state"] == "resolved", "a sleeper ended otherwise: {execution}");
+                let number = execution["arguments"][0].as_u64().context("no number")?;
+                let until_ms = execution["arguments"][1].as_u64().context("no time")?;
+                let settled_ms = execution["settled_at_ms"].as_u64().context("no time")?;
+                if seen.insert(number) {
+                    times.push(Duration::from_millis(settled_ms.saturating_sub(until_ms)));
+                }
+            }
+            cursor = page["next"].as_str().map(|next| format!("&cursor={next}"));
+        }
+        Ok(Times::new(times))
     }
 }
 
@@ -116,8 +207,8 @@ fn is_healthy(address: &str) -> bool {
     ask().unwrap_or(false)
 }
 
-fn spawn(binary: &Path, data: &Path, address: &str) -> Result<Child> {
+fn spawn(binary: &Path, data: &Path, address: &str, flags: &[String]) -> Result<Child> {
     let mut command = Command::new(binary);
-    command.args(["serve", "--listen", address, "--data"]).arg(data).stdout(Stdio::null());
+    command.args(["serve", "--listen", address, "--data"]).arg(data).args(flags).stdout(Stdio::null());
     command.env("HOST_LOG", "error").spawn().with_context(|| format!("{}: build it first", binary.display()))
 }
