@@ -8,6 +8,7 @@
 
 mod client;
 mod host;
+mod linear;
 mod look;
 mod places;
 mod random;
@@ -15,6 +16,7 @@ mod watch;
 
 pub use client::{Answer, Client, Event, Events, Failed};
 pub use host::{Host, Setup};
+pub use linear::{Call, outcomes};
 pub use look::{Look, without_times};
 pub use places::{GUESTS, guest, host_binary, scratch};
 pub use random::{Random, number};

@@ -1,4 +1,7 @@
 //! A server that acts by itself as soon as there is something to do.
+//!
+//! Whoever looks at a promise whose deadline has passed sees it settled, and all that follows from that has happened
+//! before anything else does. The rest of what is due waits for a tick.
 
 use crate::state::State;
 use crate::words::{Message, PromiseState, Request, Response, Task};
@@ -17,8 +20,9 @@ impl Server {
     /// Answer a request, do what follows from it, and say what is to be said.
     pub fn request(&mut self, request: &Request, now: u64) -> (Response, Vec<Message>) {
         let before = self.state.tasks.clone();
+        let mut messages = self.looked_at(request, now);
         let response = handle(&mut self.state, request, now);
-        let mut messages = self.settled(now);
+        messages.extend(self.settled(now));
         let is_new = |task: &Task| before.get(&task.id).is_none_or(|old| old.retry_at != task.retry_at);
         messages.extend(self.offers(now, is_new));
         (response, messages)
@@ -29,7 +33,9 @@ impl Server {
         for id in ids(&self.state.schedules) {
             internal::run_schedule(&mut self.state, &id, now);
         }
-        for id in ids(&self.state.promises) {
+        // Nobody waits for what is internal: its deadline is noticed by whoever looks at it, and by nobody else.
+        let external = self.state.promises.values().filter(|promise| promise.is_external());
+        for id in external.map(|promise| promise.id.clone()).collect::<Vec<_>>() {
             internal::expire_promise(&mut self.state, &id, now);
         }
         for id in ids(&self.state.tasks) {
@@ -38,6 +44,19 @@ impl Server {
         let mut messages = self.settled(now);
         messages.extend(self.offers(now, |_| true));
         messages
+    }
+
+    /// What a request looks at and finds to be over is over, with all that follows. A dry run tells what that is.
+    fn looked_at(&mut self, request: &Request, now: u64) -> Vec<Message> {
+        let mut looked = self.state.clone();
+        handle(&mut looked, request, now);
+        for (id, promise) in looked.promises {
+            let was_pending = self.state.promises.get(&id).is_some_and(|old| old.state == PromiseState::Pending);
+            if was_pending && promise.settled_at == Some(promise.timeout_at) {
+                internal::expire_promise(&mut self.state, &id, now);
+            }
+        }
+        self.settled(now)
     }
 
     /// Those who wait for a settled promise are told. One of them can be found to be settled by that, and so on.
@@ -55,6 +74,7 @@ impl Server {
             }
             for awaiter in &promise.callbacks {
                 internal::resume_awaiter(&mut self.state, &id, awaiter, now);
+                messages.extend(internal::offer_task(&mut self.state, awaiter, now, self.retry_ms));
             }
         }
     }

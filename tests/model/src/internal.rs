@@ -4,7 +4,7 @@
 use crate::external::put_down;
 use crate::schedules;
 use crate::state::State;
-use crate::words::{Create, Message, PromiseState, TaskState};
+use crate::words::{Message, PromiseState, TaskState};
 
 /// A deadline has passed.
 pub fn expire_promise(state: &mut State, id: &str, now: u64) {
@@ -71,12 +71,7 @@ pub fn run_schedule(state: &mut State, id: &str, now: u64) {
     let Some(mut schedule) = state.schedules.get(id).cloned() else { return };
     while schedule.next_run_at <= now {
         let at = schedule.next_run_at;
-        let create = Create {
-            id: schedules::expand(&schedule.promise_id, &schedule.id, at),
-            timeout_at: at + schedule.promise_timeout,
-            param: schedule.promise_param.clone(),
-            tags: schedule.promise_tags.clone(),
-        };
+        let create = schedules::occurrence(&schedule, at);
         if state.promise(&create.id, at).is_none() {
             state.create(&create, at);
         }

@@ -137,9 +137,11 @@ impl Requests {
         let mut tags = Tags::new();
         let mut tag = |name: &str, value: String| tags.insert(format!("resonate:{name}"), value);
         match dice.below(14) {
-            0..2 => {}
+            0 => {}
+            1 => drop(tag("scope", "local".into())),
             2 => drop(tag("external", "false".into())),
-            3..5 => drop(tag("external", "true".into())),
+            3 => drop(tag("external", "true".into())),
+            4 => drop(tag("scope", "global".into())),
             5..7 => drop(tag("timer", "true".into())),
             7 => {
                 tag("target", dice.pick(&self.targets));
@@ -148,8 +150,8 @@ impl Requests {
             _ => drop(tag("target", dice.pick(&self.targets))),
         }
         if dice.one_in(30) {
-            tag("timer", "true".into());
-            tag("target", dice.pick(&self.targets));
+            let contradiction = [("timer", "true".into()), ("target", dice.pick(&self.targets))];
+            return contradiction.map(|(name, value)| (format!("resonate:{name}"), value)).into();
         }
         tags
     }

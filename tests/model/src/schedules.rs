@@ -1,7 +1,7 @@
 //! Schedules, and as much of a calendar as they need here: every so many minutes.
 
 use crate::state::State;
-use crate::words::{Request, Response, Schedule, is_timer_with_target};
+use crate::words::{Create, Request, Response, Schedule, is_timer_with_target};
 
 pub(crate) fn get(state: &State, id: &str) -> Response {
     state.schedules.get(id).map_or(Response::status(404), Response::schedule)
@@ -39,7 +39,13 @@ pub(crate) fn next(cron: &str, after: u64) -> u64 {
     (after / period + 1) * period
 }
 
-/// The id of the promise that a schedule makes at this time.
-pub(crate) fn expand(template: &str, id: &str, at: u64) -> String {
-    template.replace("{{.id}}", id).replace("{{.timestamp}}", &at.to_string())
+/// The promise that a schedule makes at this time. It says which schedule made it, and that it is a root.
+pub(crate) fn occurrence(schedule: &Schedule, at: u64) -> Create {
+    let id = schedule.promise_id.replace("{{.id}}", &schedule.id).replace("{{.timestamp}}", &at.to_string());
+    let mut tags = schedule.promise_tags.clone();
+    for name in ["origin", "branch", "parent"] {
+        tags.insert(format!("resonate:{name}"), id.clone());
+    }
+    tags.insert("resonate:schedule".into(), schedule.id.clone());
+    Create { id, timeout_at: at + schedule.promise_timeout, param: schedule.promise_param.clone(), tags }
 }

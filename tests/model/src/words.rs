@@ -241,9 +241,12 @@ impl Promise {
         is_targeted(&self.tags)
     }
 
-    /// Somebody else than its creator settles it, so others can wait for it.
+    /// Somebody else than its creator settles it, so others can wait for it. The specification doesn't know of the
+    /// scope: SDKs give the promises that a person is to settle no other tag.
     pub fn is_external(&self) -> bool {
-        self.tags.get("resonate:external").is_some_and(|value| value == "true") || self.is_targeted() || self.is_timer()
+        let is = |tag: &str, value: &str| self.tags.get(tag).is_some_and(|known| known == value);
+        let is_marked = is("resonate:external", "true") || is("resonate:scope", "global");
+        is_marked || self.is_targeted() || self.is_timer()
     }
 
     /// As a client sees it.
