@@ -4,5 +4,6 @@ pub mod api;
 pub mod cli;
 pub mod log;
 pub mod partition;
+pub mod replay;
 pub mod runtime;
 pub mod store;

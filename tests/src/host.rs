@@ -61,6 +61,12 @@ impl Setup {
         self
     }
 
+    /// With an option of `host serve` that stands alone.
+    pub fn switch(mut self, name: &str) -> Setup {
+        self.flags.push(name.to_owned());
+        self
+    }
+
     /// With a variable in its environment.
     pub fn env(mut self, name: &str, value: impl ToString) -> Setup {
         self.env.push((name.to_owned(), value.to_string()));

@@ -18,6 +18,6 @@ pub use client::{Answer, Client, Event, Events, Failed};
 pub use host::{Host, Setup};
 pub use linear::{Call, outcomes};
 pub use look::{Look, without_times};
-pub use places::{GUESTS, guest, host_binary, scratch};
+pub use places::{GUESTS, edition, guest, host_binary, scratch};
 pub use random::{Random, number};
 pub use watch::{PATIENCE, until};

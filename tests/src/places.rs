@@ -32,6 +32,17 @@ pub fn guest(name: &str) -> Vec<u8> {
     })
 }
 
+/// The component `editions` in one of its editions: `one`, `two` or `fix`. Each has a digest of its own.
+pub fn edition(name: &str) -> Vec<u8> {
+    let (old, new) = (b"edition one", format!("edition {name}"));
+    let mut wasm = guest("editions");
+    let mut places = wasm.windows(old.len()).enumerate().filter(|(_, bytes)| bytes == old).map(|(place, _)| place);
+    let place = places.next().expect("the text is in the component");
+    assert_eq!(places.next(), None, "the text is in the component once");
+    wasm[place..place + new.len()].copy_from_slice(new.as_bytes());
+    wasm
+}
+
 pub(crate) fn guest_path(name: &str) -> PathBuf {
     let directory = match std::env::var_os("TEST_GUESTS") {
         Some(path) => path.into(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ask, Completion, Digest, Event, Outcome, Payload, PromiseState};
+use crate::{Ask, Completion, Digest, Event, Id, Outcome, Payload, PromiseState};
 
 /// Payloads up to this size are kept in an entry as they are, longer ones as their digest: the promise has the value.
 /// It is part of the format: with another size, a replay would differ from the journals that are there.
@@ -55,6 +55,28 @@ pub enum Entry {
     Finished {
         /// Which kind of result.
         state: PromiseState,
+        /// When.
+        now: u64,
+    },
+    /// The execution goes on on another component, on which a run did all that is above as it had been done.
+    Moved {
+        /// What it runs on from here on.
+        component: Digest,
+        /// How many pieces of output a run on that component writes up to here.
+        replayed: u32,
+        /// How many the execution had written.
+        written: u32,
+        /// When.
+        now: u64,
+    },
+    /// What is above is a part of the history of another execution, of which this one is a fork.
+    Forked {
+        /// Which.
+        from: Id,
+        /// The last step in that part.
+        steps: u32,
+        /// How many pieces of output a run writes up to here. None of them is the fork's own.
+        replayed: u32,
         /// When.
         now: u64,
     },
@@ -114,7 +136,8 @@ pub struct Brief {
 }
 
 impl Arguments {
-    fn of(payload: &Payload) -> Arguments {
+    /// Of a payload.
+    pub fn of(payload: &Payload) -> Arguments {
         if payload.len() <= INLINE_BYTES {
             Arguments::Inline(payload.clone())
         } else {
@@ -132,6 +155,23 @@ impl Brief {
             Outcome::Canceled | Outcome::TimedOut => None,
         };
         Brief { state: outcome.state(), value }
+    }
+
+    /// The outcome, if nothing of it is left out.
+    pub fn whole(&self) -> Option<Outcome> {
+        let payload = match &self.value {
+            None => None,
+            Some(Arguments::Inline(payload)) => Some(payload.clone()),
+            Some(Arguments::Digest { .. }) => return None,
+        };
+        Some(match (self.state, payload) {
+            (PromiseState::Resolved, Some(payload)) => Outcome::Resolved(payload),
+            (PromiseState::Rejected, Some(payload)) => Outcome::Rejected(payload),
+            (PromiseState::Crashed, Some(text)) => Outcome::Crashed(String::from_utf8(text.into()).ok()?),
+            (PromiseState::Canceled, None) => Outcome::Canceled,
+            (PromiseState::TimedOut, None) => Outcome::TimedOut,
+            _ => return None,
+        })
     }
 }
 
@@ -164,6 +204,11 @@ impl Entry {
             Event::Dropped { step } => Entry::Dropped { step: *step },
             Event::Recorded { step, outcome } => Entry::Recorded { step: *step, outcome: Brief::of(outcome) },
         }
+    }
+
+    /// Whether the guest neither did this nor was told of it: something was done with its execution.
+    pub fn is_note(&self) -> bool {
+        matches!(self, Entry::Moved { .. } | Entry::Forked { .. })
     }
 }
 
@@ -213,7 +258,14 @@ impl Replay {
         if started {
             entries.pop_front();
         }
-        Replay { entries, position: u32::from(started) }
+        let mut replay = Replay { entries, position: u32::from(started) };
+        replay.pass_notes();
+        replay
+    }
+
+    /// The index in the journal of the entry that is to happen next.
+    pub fn position(&self) -> u32 {
+        self.position
     }
 
     /// The guest did this. `true`: so it did before. `false`: the journal has ended, and this is new.
@@ -258,8 +310,17 @@ impl Replay {
     }
 
     fn advance(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front();
         self.position += 1;
-        self.entries.pop_front()
+        self.pass_notes();
+        entry
+    }
+
+    fn pass_notes(&mut self) {
+        while self.entries.front().is_some_and(Entry::is_note) {
+            self.entries.pop_front();
+            self.position += 1;
+        }
     }
 
     fn divergence(&self, observed: Option<Entry>) -> Divergence {
@@ -296,6 +357,8 @@ impl fmt::Display for Entry {
             Entry::Dropped { step } => write!(f, "step {step} no longer awaited"),
             Entry::Recorded { step, outcome } => write!(f, "step {step} recorded: {outcome}"),
             Entry::Finished { state, .. } => write!(f, "finished: {}", state.as_str()),
+            Entry::Moved { component, .. } => write!(f, "moved to component {component}"),
+            Entry::Forked { from, .. } => write!(f, "forked from {from}"),
         }
     }
 }

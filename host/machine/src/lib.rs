@@ -6,6 +6,7 @@
 //! `host` and drives this.
 
 mod apply;
+mod basis;
 mod execution;
 mod id;
 mod journal;
@@ -14,7 +15,8 @@ mod record;
 mod session;
 mod state;
 
-pub use apply::{Applied, Effect, Rejection, Reply, apply};
+pub use apply::{Applied, Effect, Rejection, Reply, apply, can_install};
+pub use basis::{Basis, Names};
 pub use execution::{Answer, Component, Digest, Execution, FunctionInfo, Parameter, Ready, Task, TaskState};
 pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES};
 pub use journal::{Arguments, Brief, Divergence, Entry, Kind, Replay, Replayed};

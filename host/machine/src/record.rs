@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Event, Id, Outcome, Output, Payload};
+use crate::{Component, Digest, Entry, Event, Id, Outcome, Output, Payload};
 
 /// One thing that happened, and when. Applying the same records in the same order gives the same state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,33 @@ pub enum Op {
     Install {
         /// As it described itself.
         component: Component,
+    },
+    /// An execution is to go on, on a component on which a run did all that its journal has. One that is held is held no
+    /// longer.
+    Move {
+        /// Of an execution.
+        id: Id,
+        /// What it goes on on; it can be what it is on.
+        component: Digest,
+        /// How many entries its journal had when that was found out. With any other number it is refused.
+        entries: u32,
+        /// How many pieces of output the run wrote.
+        replayed: u32,
+    },
+    /// A new execution is to begin with a part of the history of another one.
+    Fork {
+        /// Of the new one: a root.
+        id: Id,
+        /// The other one.
+        from: Id,
+        /// The first entries of its journal, on which a run on the component did all that they have.
+        entries: Vec<Entry>,
+        /// What the new one runs on.
+        component: Digest,
+        /// How many pieces of output the run wrote.
+        replayed: u32,
+        /// The deadline.
+        timeout_at: u64,
     },
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jsonschema::Validator;
 use machine::{Component, Digest, FunctionInfo, Rejection};
@@ -15,17 +15,23 @@ use serde_json::Value;
 
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
+use super::moves::{UploadQuery, must_go_on};
 use super::types::{ComponentDocument, FunctionDocument, Items};
 use crate::partition::Error;
 
 /// Upload a component, in place of the one with its name if there is one. The same component again changes nothing.
-#[utoipa::path(post, path = "/v1/components", request_body(content = Vec<u8>, content_type = "application/wasm"),
+#[utoipa::path(post, path = "/v1/components", params(UploadQuery), request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, body = ComponentDocument), (status = "4XX", body = ErrorDocument)))]
 pub(super) async fn upload(
     State(api): State<Api>,
+    query: Result<Query<UploadQuery>, QueryRejection>,
     wasm: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<ComponentDocument>), Failure> {
-    let component = api.host.upload(wasm?).await?;
+    let wasm = wasm?;
+    if query?.0.check.unwrap_or(false) {
+        must_go_on(&api, wasm.clone()).await?;
+    }
+    let component = api.host.upload(wasm).await?;
     Ok((StatusCode::CREATED, Json(ComponentDocument::of(&component))))
 }
 

@@ -126,12 +126,13 @@ pub(super) async fn list(
 ) -> Result<Json<Items<PromiseDocument>>, Failure> {
     let Query(query) = query?;
     let (state, function) = (state(&query.state)?, query.function.clone());
-    let only_roots = query.roots.unwrap_or(true);
+    let (only_held, only_roots) = (query.held.unwrap_or(false), query.roots.unwrap_or(true));
     page(&api, &query, move |promise| {
         let is_root = promise.owner.as_ref().is_none_or(|owner| owner.detached);
         promise.function().is_some_and(|name| function.as_ref().is_none_or(|function| function == name))
             && state.is_none_or(|state| promise.state() == state)
             && (is_root || !only_roots)
+            && (!only_held || promise.execution.as_ref().is_some_and(|execution| execution.held.is_some()))
     })
     .await
 }

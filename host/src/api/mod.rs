@@ -8,6 +8,7 @@ mod components;
 mod errors;
 mod events;
 mod executions;
+mod moves;
 mod openapi;
 mod promises;
 mod server;
@@ -52,7 +53,9 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
     let (payload, component) = (options.payload_bytes + 4096, options.component_bytes);
     let refuse_above = |limit| from_fn_with_state(limit, bodies::refuse_large);
     let api = Api { host, options: Arc::new(options), schemas: Arc::default(), closing };
-    let components = Router::new().route("/v1/components", post(components::upload).get(components::list));
+    let components = Router::new()
+        .route("/v1/components", post(components::upload).get(components::list))
+        .route("/v1/components/check", post(moves::check));
     let components = components.layer(DefaultBodyLimit::max(component)).layer(refuse_above(component));
     Router::new()
         .route("/v1/functions", get(components::functions))
@@ -65,6 +68,9 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
         .route("/v1/executions/{id}/logs", get(executions::logs))
         .route("/v1/executions/{id}/events", get(events::events))
         .route("/v1/executions/{id}/cancel", post(executions::cancel))
+        .route("/v1/executions/{id}/resume", post(moves::resume))
+        .route("/v1/executions/{id}/fork", post(moves::fork))
+        .route("/v1/components/{name}/upgrade", post(moves::upgrade))
         .route("/v1/promises", post(promises::create).get(promises::list))
         .route("/v1/promises/{id}", get(promises::get))
         .route("/v1/promises/{id}/resolve", post(promises::resolve))

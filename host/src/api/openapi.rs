@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::errors::Failure;
-use super::{Api, components, events, executions, promises};
+use super::{Api, components, events, executions, moves, promises};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,10 @@ use super::{Api, components, events, executions, promises};
         executions::logs,
         events::events,
         executions::cancel,
+        moves::check,
+        moves::upgrade,
+        moves::resume,
+        moves::fork,
         promises::create,
         promises::list,
         promises::get,

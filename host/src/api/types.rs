@@ -242,7 +242,8 @@ impl FunctionDocument {
 pub(super) struct EntryDocument {
     /// From 0.
     index: u32,
-    /// `started`, `asked`, `told`, `dropped`, `recorded` or `finished`.
+    /// `started`, `asked`, `told`, `dropped`, `recorded` or `finished`; `moved`: to another component; `forked`: what is
+    /// above is the history of another execution.
     entry: &'static str,
     /// The number of the step that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -300,6 +301,8 @@ impl EntryDocument {
             Entry::Finished { state, now } => {
                 EntryDocument { at_ms: Some(*now), state: Some(state.as_str()), ..document("finished", None) }
             }
+            Entry::Moved { now, .. } => EntryDocument { at_ms: Some(*now), ..document("moved", None) },
+            Entry::Forked { now, .. } => EntryDocument { at_ms: Some(*now), ..document("forked", None) },
         }
     }
 }
@@ -307,7 +310,7 @@ impl EntryDocument {
 impl EntryDocument {
     /// When the turn began that the entry begins, if it begins one.
     pub(super) fn turn_at_ms(&self) -> Option<u64> {
-        self.at_ms.filter(|_| !self.is_last())
+        self.at_ms.filter(|_| matches!(self.entry, "started" | "told"))
     }
 
     /// Whether nothing comes after it.
@@ -394,6 +397,8 @@ pub(super) struct ListQuery {
     pub(super) state: Option<String>,
     /// Those of this function.
     pub(super) function: Option<String>,
+    /// Only those that are held.
+    pub(super) held: Option<bool>,
     /// Only those that no other execution waits for. True unless said.
     pub(super) roots: Option<bool>,
     /// At most so many: 50 unless said, at most 1,000.

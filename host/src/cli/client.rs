@@ -77,11 +77,28 @@ impl Client {
         self.understand(request.content_type("application/json").send(body))
     }
 
+    /// Send a component to be kept.
+    pub(super) fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query,
+        body: &[u8],
+    ) -> Result<Answer<T>, Failure> {
+        self.send_file(path, query, body, Duration::from_secs(600))
+    }
+
     /// Send a file. The host is asked first whether it wants one of that size, because it may close the connection on
     /// one that it doesn't, and then its reason is lost.
-    pub(super) fn upload<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<Answer<T>, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).header("expect", "100-continue");
-        let request = request.config().timeout_recv_response(Some(Duration::from_secs(600))).build();
+    pub(super) fn send_file<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Answer<T>, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.url)).query_pairs(pairs(query));
+        let request = request.header("expect", "100-continue");
+        let request = request.config().timeout_recv_response(Some(patience)).build();
         self.understand(request.content_type("application/wasm").send(body))
     }
 

@@ -12,8 +12,9 @@ use serde::Deserialize;
 
 use super::failure::Failure;
 use super::units::{Size, Span};
+use crate::api;
+use crate::partition::{self, HoldCrashes};
 use crate::runtime::Limits;
-use crate::{api, partition};
 
 /// What is logged: `info`, or a filter such as `host=debug`.
 pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
@@ -35,6 +36,11 @@ pub(super) struct Settings {
     /// The deadline of what is created without one [default: 365d]
     #[arg(long, env = "HOST_DEFAULT_TIMEOUT", value_name = "DURATION")]
     default_timeout: Option<Span>,
+    /// Hold functions that crash instead of ending them, so that they can be resumed once they are mended: all, or those
+    /// that are named, with commas between
+    #[arg(long, env = "HOST_HOLD_CRASHES", value_name = "FUNCTIONS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "all")]
+    hold_crashes: Option<String>,
 
     /// Threads that run functions [default: one per core]
     #[arg(long, env = "HOST_WORKERS", value_name = "N", help_heading = "Resources")]
@@ -102,6 +108,7 @@ impl Settings {
             data: self.data.or(other.data),
             listen: self.listen.or(other.listen),
             default_timeout: self.default_timeout.or(other.default_timeout),
+            hold_crashes: self.hold_crashes.or(other.hold_crashes),
             workers: self.workers.or(other.workers),
             sessions: self.sessions.or(other.sessions),
             sessions_memory: self.sessions_memory.or(other.sessions_memory),
@@ -141,6 +148,11 @@ impl Settings {
             promises: PROMISES,
             cache_bytes: bytes(self.cache, 64 << 20),
             backlog: self.backlog.unwrap_or(100_000),
+            hold_crashes: match self.hold_crashes.as_deref() {
+                None => HoldCrashes::Never,
+                Some("all") => HoldCrashes::Always,
+                Some(names) => HoldCrashes::Of(names.split(',').map(|name| name.trim().to_owned()).collect()),
+            },
         };
         let api = api::Options {
             payload_bytes: limits.payload_bytes,

@@ -101,6 +101,49 @@ pub(super) struct Parameter {
     pub(super) schema: Option<serde_json::Value>,
 }
 
+/// What became of a component's executions, or would.
+#[derive(Deserialize)]
+pub(super) struct Report {
+    pub(super) digest: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) complete: bool,
+    pub(super) functions: Vec<Tally>,
+}
+
+/// What became of the executions of a function, or would.
+#[derive(Deserialize)]
+pub(super) struct Tally {
+    pub(super) name: String,
+    pub(super) unfinished: Counts,
+    pub(super) finished: Counts,
+}
+
+/// How many executions there are of either kind.
+#[derive(Deserialize)]
+pub(super) struct Counts {
+    pub(super) same: u64,
+    pub(super) differ: u64,
+    pub(super) first: Option<Difference>,
+}
+
+/// Where an execution would do something else.
+#[derive(Deserialize)]
+pub(super) struct Difference {
+    pub(super) id: String,
+    pub(super) entry: u32,
+    pub(super) recorded: String,
+    pub(super) observed: String,
+    pub(super) at: Vec<String>,
+}
+
+impl Report {
+    /// How many unfinished executions would do something else.
+    pub(super) fn differ(&self) -> u64 {
+        self.functions.iter().map(|function| function.unfinished.differ).sum()
+    }
+}
+
 /// An error.
 #[derive(Deserialize)]
 pub(super) struct Error {

@@ -13,7 +13,8 @@ pub(super) const STATES: [&str; 6] = ["pending", "resolved", "rejected", "cancel
 
 /// List executions, the newest first
 #[derive(Args)]
-#[command(after_help = "Examples:\n  host executions\n  host executions --state crashed --function transfer --all")]
+#[command(after_help = "Examples:\n  host executions\n  host executions --state crashed --function transfer --all\n  \
+    host executions --held")]
 pub(super) struct Executions {
     #[command(flatten)]
     part: Part,
@@ -26,6 +27,9 @@ pub(super) struct Executions {
     /// Those that other executions called too
     #[arg(long)]
     all: bool,
+    /// Only those that are held, whoever called them: see `host get` for the reason, and `host resume`
+    #[arg(long, conflicts_with_all = ["roots", "state"])]
+    held: bool,
 }
 
 /// Which part of a list.
@@ -55,7 +59,10 @@ impl Executions {
     pub(super) fn run(self, context: &Context) -> Result<Ending, Failure> {
         let mut query = self.part.query();
         query.extend(self.function.map(|function| ("function", function)));
-        query.push(("roots", (!self.all).to_string()));
+        query.push(("roots", (!self.all && !self.held).to_string()));
+        if self.held {
+            query.push(("held", "true".into()));
+        }
         let Answer { text, document } = context.client.get::<Items<Promise>>("/v1/executions", &query)?;
         context.screen.show(&text, || list(context, &document.items))?;
         tell_more(context, &document, "no executions");

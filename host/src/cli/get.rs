@@ -53,7 +53,7 @@ fn show(context: &Context, promise: &Promise) -> String {
             _ => state,
         },
     ));
-    list.extend(promise.held.as_ref().map(|held| ("held", paint.state("held", &safe(held)))));
+    list.extend(promise.held.as_ref().map(|held| ("held", paint.state("held", &lines(held)))));
     let what = if promise.function.is_some() { "function" } else { "kind" };
     list.push((what, safe(&promise.what()).into_owned()));
     if promise.function.is_none() {
@@ -85,9 +85,14 @@ fn show(context: &Context, promise: &Promise) -> String {
 /// JSON as it is. The text of a crash is for people, and has lines.
 fn value(promise: &Promise) -> String {
     match serde_json::from_str::<String>(promise.value()) {
-        Ok(text) if promise.state == "crashed" => text.lines().map(safe).collect::<Vec<_>>().join("\n           "),
+        Ok(text) if promise.state == "crashed" => lines(&text),
         _ => promise.value().to_owned(),
     }
+}
+
+/// A text of several lines, as the value of a field.
+fn lines(text: &str) -> String {
+    text.lines().map(safe).collect::<Vec<_>>().join("\n           ")
 }
 
 fn doing(task: &str) -> &'static str {

@@ -12,6 +12,7 @@
 //! server calls them: a client that is older or newer than its host shows what it understands.
 
 mod cancel;
+mod check;
 mod client;
 mod config;
 mod documents;
@@ -25,11 +26,13 @@ mod journal;
 mod logs;
 mod patience;
 mod promises;
+mod resume;
 mod screen;
 mod serve;
 mod times;
 mod tree;
 mod units;
+mod upgrade;
 mod upload;
 
 use std::process::ExitCode;
@@ -67,6 +70,8 @@ struct Cli {
 enum Verb {
     Serve(Box<serve::Serve>),
     Upload(upload::Upload),
+    Check(check::Check),
+    Upgrade(upgrade::Upgrade),
     Functions(functions::Functions),
     Invoke(invoke::Invoke),
     Executions(executions::Executions),
@@ -74,6 +79,8 @@ enum Verb {
     Tree(tree::Tree),
     Journal(journal::Journal),
     Logs(logs::Logs),
+    Resume(resume::Resume),
+    Fork(resume::Fork),
     Cancel(cancel::Cancel),
     Promises(promises::Promises),
 }
@@ -118,6 +125,8 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
     match cli.verb {
         Verb::Serve(serve) => serve.run(&context.screen),
         Verb::Upload(verb) => verb.run(&context),
+        Verb::Check(verb) => verb.run(&context),
+        Verb::Upgrade(verb) => verb.run(&context),
         Verb::Functions(verb) => verb.run(&context),
         Verb::Invoke(verb) => verb.run(&context),
         Verb::Executions(verb) => verb.run(&context),
@@ -125,6 +134,8 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
         Verb::Tree(verb) => verb.run(&context),
         Verb::Journal(verb) => verb.run(&context),
         Verb::Logs(verb) => verb.run(&context),
+        Verb::Resume(verb) => verb.run(&context),
+        Verb::Fork(verb) => verb.run(&context),
         Verb::Cancel(verb) => verb.run(&context),
         Verb::Promises(verb) => verb.run(&context),
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::check::read;
 use super::client::{Answer, items_json};
 use super::documents::Component;
 use super::failure::Failure;
@@ -20,16 +21,20 @@ pub(super) struct Upload {
     /// WebAssembly components
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Refuse one on which an execution under way would not go on unchanged; see `host check`
+    #[arg(long)]
+    check: bool,
 }
 
 impl Upload {
     pub(super) fn run(self, context: &Context) -> Result<Ending, Failure> {
         let Context { client, screen } = context;
+        let query: Vec<_> = self.check.then(|| ("check", "true".to_owned())).into_iter().collect();
         let mut documents = Vec::new();
         for path in &self.files {
-            let wasm = std::fs::read(path).map_err(|error| Failure::File { path: path.clone(), error })?;
+            let wasm = read(path)?;
             let answer: Answer<Component> =
-                client.upload("/v1/components", &wasm).map_err(|failure| match failure {
+                client.upload("/v1/components", &query, &wasm).map_err(|failure| match failure {
                     Failure::Refused { status, code, message } => {
                         Failure::Refused { status, code, message: format!("{}: {message}", path.display()) }
                     }

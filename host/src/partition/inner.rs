@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
-use super::{Error, Options, Signals};
+use super::{Error, HoldCrashes, Options, Signals};
 use crate::log::Group;
 use crate::store::{Corrupt, Cut, Disk, Reader, Saved, StoreError, View};
 
@@ -46,6 +46,7 @@ pub(super) struct Inner {
     /// Whether somebody wants to read the store as it is now.
     pub(super) write_now: bool,
     disk: Arc<Disk>,
+    hold_crashes: HoldCrashes,
     /// Why the log or the store takes nothing more, if so.
     failed: Option<String>,
     pub(super) stopping: bool,
@@ -93,6 +94,7 @@ impl Inner {
             committer_dozes: false,
             write_now: false,
             disk: disk.clone(),
+            hold_crashes: options.hold_crashes.clone(),
             failed: None,
             stopping: false,
             timer_at: u64::MAX,
@@ -335,6 +337,12 @@ impl Inner {
             machine::Answer::Promise(id) => machine::Completion::Settled(self.view.promise(&id)?.outcome.clone()?),
         };
         Some((ready.step, completion))
+    }
+
+    /// Whether an execution is held if it crashes.
+    pub(super) fn holds_crash(&mut self, id: &Id) -> bool {
+        let Some(promise) = self.view.promise(id) else { return false };
+        promise.function().is_some_and(|function| self.hold_crashes.holds(function))
     }
 
     /// Whether a session is being asked to end.

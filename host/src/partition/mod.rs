@@ -11,11 +11,12 @@
 //! - `writer`: cuts of the state to the store
 //! - `timer`: deadlines
 //! - `faults`: dying on purpose, for tests
-//! - `requests`: what the outside can ask
+//! - `requests`: what the outside can ask; `moves`: what it can ask about replaying
 
 mod committer;
 mod faults;
 mod inner;
+mod moves;
 mod programs;
 mod requests;
 mod timer;
@@ -29,15 +30,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use machine::Rejection;
+use machine::{Digest, Id, Rejection};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::log::{EmbeddedLog, Log};
+use crate::replay::Difference;
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
 use crate::store::{Blobs, Disk, Store, StoreError, View};
 use inner::Inner;
 use programs::Programs;
 
+pub use moves::{Report, Scope, Tally};
 pub use requests::{Invocation, Listed, Load, Position};
 
 /// How a partition is run.
@@ -57,6 +60,31 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Promises and executions that may be waiting to be written or run before new ones are turned away.
     pub backlog: usize,
+    /// Which functions are held when they crash, instead of ending.
+    pub hold_crashes: HoldCrashes,
+}
+
+/// Which functions are held when they crash: what they did in the turn in which they crashed is not recorded, and they
+/// can be resumed once they are mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HoldCrashes {
+    /// None: a crash is how they end.
+    #[default]
+    Never,
+    /// All of them.
+    Always,
+    /// Those with these names.
+    Of(Vec<String>),
+}
+
+impl HoldCrashes {
+    fn holds(&self, function: &str) -> bool {
+        match self {
+            HoldCrashes::Never => false,
+            HoldCrashes::Always => true,
+            HoldCrashes::Of(functions) => functions.iter().any(|name| name == function),
+        }
+    }
 }
 
 /// Why something that was asked of the host was not done.
@@ -71,6 +99,35 @@ pub enum Error {
     /// The host can't record anything just now. What was asked was not done, or is done once it can.
     #[error("the host can't record anything at the moment: {0}")]
     Stalled(String),
+    /// An execution would not go on as it has gone until now. Nothing was changed.
+    #[error("{id:?} would not go on unchanged on component {component}: {difference}")]
+    Differs {
+        /// The execution.
+        id: Id,
+        /// The component that it was to go on on.
+        component: Digest,
+        /// Where it would differ first.
+        difference: Box<Difference>,
+    },
+    /// A journal doesn't go as far.
+    #[error("{id:?} has no entry {entry} that a fork can take over: the last one is {last}")]
+    NoEntry {
+        /// The execution.
+        id: Id,
+        /// The entry that was asked for.
+        entry: u32,
+        /// The last one that there is, before the end.
+        last: u32,
+    },
+    /// A text that names no component, or several.
+    #[error("{text:?} names {}: a component is named by its name, its digest, or the first digits of it",
+        if *many { "more than one component" } else { "no component" })]
+    Unnamed {
+        /// The text.
+        text: String,
+        /// Several.
+        many: bool,
+    },
     /// The host is on its way out.
     #[error("the host is shutting down")]
     Stopping,

@@ -25,7 +25,7 @@ impl Programs {
 
     /// Compile a component and keep it, durably, so that a record may name it. Takes seconds.
     pub(super) fn add(&self, wasm: &[u8]) -> Result<Component, Error> {
-        let Compiled { component, artifact } = self.runtime.compile(wasm)?;
+        let Compiled { component, artifact, program: _ } = self.runtime.compile(wasm)?;
         self.blobs.save_component(&component.digest, wasm)?;
         self.blobs.save_compiled(&component.digest, &artifact)?;
         Ok(component)
@@ -53,6 +53,11 @@ impl Programs {
         }
         loaded.insert(*digest, program.clone());
         Ok(program)
+    }
+
+    /// The file of a component, as it was uploaded.
+    pub(super) fn wasm(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        Ok(self.blobs.component(digest)?)
     }
 
     fn load(&self, digest: &Digest) -> Option<Program> {

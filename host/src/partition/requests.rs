@@ -229,7 +229,7 @@ impl Partition {
     }
 
     /// Look at the state; what was seen, once it is durable.
-    async fn read<T>(&self, look: impl FnOnce(&mut Inner, &Shared) -> T) -> Result<T, Error> {
+    pub(super) async fn read<T>(&self, look: impl FnOnce(&mut Inner, &Shared) -> T) -> Result<T, Error> {
         let (seen, durable) = {
             let mut inner = self.shared.lock();
             if let Some(reason) = inner.broken() {
@@ -250,8 +250,16 @@ impl Partition {
         &self,
         look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
+        self.written().await?;
+        let reader = self.shared.lock().view.reader().clone();
+        let looked = tokio::task::spawn_blocking(move || Ok(look(&reader)?)).await;
+        looked.map_err(|error| Error::Broken(format!("reading the store: {error}")))?
+    }
+
+    /// Completes when all that has happened until now is in the tables.
+    pub(super) async fn written(&self) -> Result<(), Error> {
         let shared = self.shared.clone();
-        let looked = tokio::task::spawn_blocking(move || {
+        let written = tokio::task::spawn_blocking(move || {
             let mut inner = shared.lock();
             let wanted = inner.applied;
             while inner.written < wanted {
@@ -265,11 +273,9 @@ impl Partition {
                 shared.signals.write.notify_one();
                 shared.signals.written.wait_for(&mut inner, Duration::from_millis(200));
             }
-            let reader = inner.view.reader().clone();
-            drop(inner);
-            Ok(look(&reader)?)
+            Ok(())
         });
-        looked.await.map_err(|error| Error::Broken(format!("reading the store: {error}")))?
+        written.await.map_err(|error| Error::Broken(format!("writing to the store: {error}")))?
     }
 
     async fn until(&self, durable: Option<oneshot::Receiver<()>>) -> Result<(), Error> {

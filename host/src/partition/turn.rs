@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use machine::{Completion, Divergence, Entry, Event, Output, Promise, Replay, Replayed, Rest};
+use machine::{Completion, Event, Output, Promise, Rejection, Rest};
 
 use super::{Error, Shared};
-use crate::runtime::{Session, Start, Status, Turn};
+use crate::replay::{Difference, History, Reached, follow, locate};
+use crate::runtime::{Session, Status, Turn, Wanted};
 use crate::store::JournalTail;
 
 /// A session between two turns.
@@ -32,7 +33,7 @@ pub(super) struct Done {
 /// Why a session could not be brought to where its journal ends.
 pub(super) enum Failed {
     /// It did something else than before.
-    Diverged(Divergence),
+    Diverged(Box<Difference>),
     /// It could not be begun. It may be later.
     Unable(Error),
 }
@@ -61,53 +62,23 @@ fn rest(status: Status) -> Result<Rest, Failed> {
     }
 }
 
-/// A session at the point where its journal ends: everything that the guest was told is told again, in the order in
-/// which it was, and everything that it does is held against what it did.
+/// A session at the point where its journal ends.
 pub(super) fn replay(shared: &Shared, promise: &Arc<Promise>, version: u32, tail: JournalTail) -> Result<Done, Failed> {
     let unable = |error: Error| Failed::Unable(error);
-    let execution = promise.execution.as_ref().expect("only executions are run");
     let entries = tail.read().map_err(|error| unable(error.into()))?;
-    let now_ms = match entries.first() {
-        Some(Entry::Started { now, .. }) => *now,
-        _ => promise.created_at,
+    let (Some(execution), Some(history)) = (&promise.execution, History::of(promise, entries)) else {
+        return Err(unable(Rejection::NoExecution(promise.id.clone()).into()));
     };
     let program = shared.programs.get(&execution.component).map_err(unable)?;
-    let start = Start {
-        id: promise.id.clone(),
-        function: promise.function().unwrap_or_default().to_owned(),
-        arguments: promise.param.clone(),
-        seed: execution.seed,
-        now_ms,
-        outputs_written: execution.outputs,
+    let mut session = history.begin(&shared.runtime, &program, history.written(), Wanted::Nothing);
+    let Reached { events, output, status, .. } = match follow(&mut session, &mut history.replay()) {
+        Ok(reached) => reached,
+        Err(diverged) => {
+            drop(session);
+            return Err(Failed::Diverged(Box::new(locate(&shared.runtime, &program, &history, diverged))));
+        }
     };
-    let mut session = shared.runtime.start(&program, start);
-    let mut replay = Replay::new(entries);
-    let (mut new, mut written) = (Vec::new(), Vec::new());
-    loop {
-        let Turn { events, output, status } = session.poll();
-        written.extend(output);
-        for event in events {
-            if !replay.observe(&event).map_err(Failed::Diverged)? {
-                new.push(event);
-            }
-        }
-        let is_over = match &status {
-            // What the journal has beyond this, the guest is still on the way to.
-            Status::Yielded => replay.is_over(),
-            Status::Busy => true,
-            Status::Waiting => match replay.rest().map_err(Failed::Diverged)? {
-                Replayed::Tell { step, completion, now } => {
-                    session.tell(step, completion, now);
-                    false
-                }
-                Replayed::End => true,
-            },
-            Status::Finished(outcome) => !replay.finish(outcome).map_err(Failed::Diverged)?,
-        };
-        if is_over {
-            let is_halfway = matches!(status, Status::Yielded);
-            let resting = Resting { session, version, is_halfway, bytes: 0 };
-            return Ok(Done { resting, told: None, events: new, output: written, rest: rest(status)? });
-        }
-    }
+    let is_halfway = matches!(status, Status::Yielded);
+    let resting = Resting { session, version, is_halfway, bytes: 0 };
+    Ok(Done { resting, told: None, events, output, rest: rest(status)? })
 }

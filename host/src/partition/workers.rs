@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use machine::{Completion, Id, Op, Progress, Promise, Rejection, Reply, Rest};
+use machine::{Completion, Id, Op, Outcome, Progress, Promise, Rejection, Reply, Rest, State, TaskState};
 use parking_lot::MutexGuard;
 
 use super::faults::{self, Point};
@@ -277,6 +277,16 @@ impl Inner {
         };
         let is_stopped = self.is_stopped(id);
         let version = resting.version;
+        if let Rest::Finished(Outcome::Crashed(text)) = &rest
+            && !is_stopped
+            && self.holds_crash(id)
+        {
+            let reason = format!("it crashed: {text}");
+            if self.apply(Op::Hold { id: id.clone(), version, reason }, signals).is_ok() {
+                self.progressed(id, signals);
+            }
+            return self.end_session(id, resting, signals);
+        }
         let is_quiet = told.is_none() && events.is_empty() && output.is_empty();
         let is_news = match rest {
             Rest::Finished(_) => true,
@@ -289,18 +299,18 @@ impl Inner {
             let progress = Progress { id: id.clone(), version, told, events, output, rest };
             match self.apply(Op::Progress(progress), signals) {
                 Ok(_) => self.progressed(id, signals),
-                Err(Rejection::Stale(_)) => return self.end_session(id, resting),
+                Err(Rejection::Stale(_)) => return self.end_session(id, resting, signals),
                 Err(rejection) => {
                     tracing::error!(execution = %id, "{rejection}");
                     let hold = Op::Hold { id: id.clone(), version, reason: rejection.to_string() };
                     let _ = self.apply(hold, signals);
-                    return self.end_session(id, resting);
+                    return self.end_session(id, resting, signals);
                 }
             }
         }
         // Applying the record may have stopped it as well.
         if is_finished || self.is_stopped(id) {
-            return self.end_session(id, resting);
+            return self.end_session(id, resting, signals);
         }
         if resting.is_halfway || (!may_go_on && self.has_ready(id)) {
             self.sessions.running -= 1;
@@ -311,10 +321,15 @@ impl Inner {
         self.tell_next(id, resting)
     }
 
-    fn end_session(&mut self, id: &Id, resting: Resting) -> Option<Work> {
+    fn end_session(&mut self, id: &Id, resting: Resting, signals: &Signals) -> Option<Work> {
         self.sessions.running -= 1;
         self.sessions.by_id.remove(id);
         self.sessions.end(resting);
+        // It may have been moved while a worker had it: then it begins again.
+        let task = self.view.promise(id).and_then(|promise| promise.execution.as_ref()).map(|e| e.task.state);
+        if task == Some(TaskState::Runnable) && self.sessions.queue(id.clone()) {
+            signals.queued.notify_one();
+        }
         None
     }
 
@@ -323,8 +338,8 @@ impl Inner {
         self.sessions.count -= 1;
         self.sessions.by_id.remove(id);
         match failed {
-            Failed::Diverged(divergence) => {
-                let reason = divergence.to_string();
+            Failed::Diverged(difference) => {
+                let reason = difference.to_string();
                 tracing::error!(execution = %id, "{reason}");
                 let _ = self.apply(Op::Hold { id: id.clone(), version, reason }, signals);
                 self.progressed(id, signals);

@@ -76,12 +76,13 @@ pub enum ComponentError {
 }
 
 /// A component that can be installed.
-#[derive(Debug)]
 pub struct Compiled {
     /// What it said about itself. Its time of installation is left 0.
     pub component: machine::Component,
     /// What [`Runtime::load`](super::Runtime::load) takes, as the contents of a file.
     pub artifact: Vec<u8>,
+    /// The same, ready to run.
+    pub program: Program,
 }
 
 /// A component that is ready to run. Clones share it.
@@ -130,7 +131,7 @@ pub(super) fn compile(runtime: &Inner, wasm: &[u8]) -> Result<Compiled, Componen
     let program = Program::new(runtime, &component)?;
     let description = describe(runtime, &program)?;
     let component = check_description(Digest::of(wasm), description).map_err(ComponentError::Description)?;
-    Ok(Compiled { component, artifact })
+    Ok(Compiled { component, artifact, program })
 }
 
 /// See [`Runtime::load`](super::Runtime::load).

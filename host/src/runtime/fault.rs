@@ -12,6 +12,8 @@ use super::wire::Ends;
 
 /// Frames of a crash that are shown.
 const SHOWN_FRAMES: usize = 10;
+/// In the place of the frames beyond those.
+const MORE: &str = "...";
 /// The longest text of a crash.
 const MAX_TEXT_BYTES: usize = 8 << 10;
 
@@ -79,21 +81,31 @@ pub(super) fn explain(error: &wasmtime::Error, function: &str, ends: &Ends) -> S
     }
     let mut text = what(error, frames, ends);
     let _ = write!(text, "\n  in the function {function:?}");
-    let places: Vec<Place> = frames.iter().flat_map(places).collect();
-    let own: Vec<&Place> = places.iter().filter(|place| !place.is_noise()).collect();
-    // Where all is noise, some noise is better than nothing.
-    let shown = if own.is_empty() { places.iter().collect() } else { own };
-    for place in shown.iter().take(SHOWN_FRAMES) {
-        let _ = write!(text, "\n  at {place}");
-    }
-    if shown.len() > SHOWN_FRAMES {
-        text.push_str("\n  ...");
+    for place in shown(frames) {
+        let _ = write!(text, "\n  {}{place}", if place == MORE { "" } else { "at " });
     }
     if text.len() > MAX_TEXT_BYTES {
         text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
         text.push_str("...");
     }
     text
+}
+
+/// Where a guest is, innermost first: functions, files and lines.
+pub(super) fn stack(backtrace: &WasmBacktrace) -> Vec<String> {
+    shown(backtrace.frames())
+}
+
+fn shown(frames: &[FrameInfo]) -> Vec<String> {
+    let places: Vec<Place> = frames.iter().flat_map(places).collect();
+    let own: Vec<&Place> = places.iter().filter(|place| !place.is_noise()).collect();
+    // Where all is noise, some noise is better than nothing.
+    let shown = if own.is_empty() { places.iter().collect() } else { own };
+    let mut texts: Vec<String> = shown.iter().take(SHOWN_FRAMES).map(ToString::to_string).collect();
+    if shown.len() > SHOWN_FRAMES {
+        texts.push(MORE.into());
+    }
+    texts
 }
 
 /// What the guest said before it aborted, if that is how it ended.
@@ -215,7 +227,7 @@ impl Place {
         let name = function.trim_start_matches(['<', '&', '[']);
         CRATES.iter().any(|prefix| name.starts_with(prefix))
             || FUNCTIONS.iter().any(|prefix| name.starts_with(prefix))
-            || ["async-lift]", "[callback]", "::_export_"].iter().any(|part| name.contains(part))
+            || ["async-lift]", "[callback]", "::_export_", "::__INVENTORY::"].iter().any(|part| name.contains(part))
             || (self.line == Some(1) && self.column == Some(1))
     }
 }
@@ -247,7 +259,7 @@ fn short(file: &str) -> &str {
 
 /// Whether a file belongs to a library: the standard one, one that was fetched, or the C library below them.
 fn is_library(file: &str) -> bool {
-    ["/rustc/", "/library/", "/registry/src/", "/git/checkouts/", "wasi-libc", "wasisdk:"]
+    ["/rustc/", "/library/", "/registry/src/", "/git/checkouts/", "wasi-libc", "wasisdk:", "guest-sdk/src/"]
         .iter()
         .any(|part| file.contains(part))
 }

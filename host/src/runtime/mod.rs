@@ -24,6 +24,7 @@ mod guest;
 mod imports;
 mod output;
 mod session;
+mod trace;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ use wasmtime::component::Linker;
 
 pub use component::{Compiled, ComponentError, Program};
 pub use session::{Session, Start, Status, Turn};
+pub use trace::{Stack, Wanted};
 
 use engine::Pulse;
 use guest::Guest;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use machine::{Completion, Event, Id, Outcome, Output, Payload};
+use machine::{Completion, Event, Id, Names, Outcome, Output, Payload};
 
 use super::component::Program;
 use super::drive::{Drive, Progress};
@@ -10,6 +10,7 @@ use super::engine::Slice;
 use super::fault;
 use super::imports::random::Dice;
 use super::output::Console;
+use super::trace::{Stack, Trace, Wanted};
 use super::wire::{Ends, Wire};
 use super::{Inner, Limits, guest};
 
@@ -28,6 +29,10 @@ pub struct Start {
     pub now_ms: u64,
     /// How many pieces of output earlier runs have written. This one leaves out as many.
     pub outputs_written: u32,
+    /// What its steps are called, if it is a fork.
+    pub names: Names,
+    /// Which events it is to find the place of.
+    pub wanted: Wanted,
 }
 
 /// What happened in a poll.
@@ -72,7 +77,10 @@ impl Session {
         let console = Console::new(limits.output_bytes, start.outputs_written);
         let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
         let dice = Dice::new(start.seed);
-        let wire = Wire::new(Ends::new(start.id, limits.clone(), start.now_ms, console, dice, slice));
+        let mut ends = Ends::new(start.id, limits.clone(), start.now_ms, console, dice, slice);
+        ends.names = start.names;
+        ends.trace = Trace::new(start.wanted);
+        let wire = Wire::new(ends);
         let store = guest::store(&runtime.engine, &wire, &limits);
         let call = program.invoke(store, start.function.clone(), start.arguments);
         let drive = Drive::new(&wire, Box::pin(call));
@@ -82,6 +90,12 @@ impl Session {
     /// The linear memory that the guest has taken.
     pub fn memory_bytes(&self) -> usize {
         self.wire.lock().memory_bytes
+    }
+
+    /// The places of events that were wanted, with the events' numbers, since this was last asked. Of a wait that was
+    /// dropped, and of a wait through a WASI clock, there is none.
+    pub fn take_places(&mut self) -> Vec<(u64, Stack)> {
+        self.wire.lock().trace.take()
     }
 
     /// Answers one step, at a time. Poll before telling anything else.

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use machine::{Ask, Completion, Event, Id, Outcome, Output};
+use machine::{Ask, CallOptions, Completion, Event, Id, IdError, Names, Outcome, Output};
 
 use super::Limits;
 use super::engine::Slice;
 use super::fault::Stop;
 use super::imports::random::Dice;
 use super::output::Console;
+use super::trace::Trace;
 
 /// Both ends of one session's wire.
 pub(super) struct Wire {
@@ -27,7 +28,11 @@ pub(super) struct Wire {
 
 /// What is on the wire.
 pub(super) struct Ends {
-    pub(super) id: Id,
+    id: Id,
+    /// What the steps are called that a fork took over.
+    pub(super) names: Names,
+    /// Steps that a fork took over and that made promises: it has its own in their place.
+    inherited_promises: BTreeSet<u32>,
     pub(super) limits: Arc<Limits>,
     /// Guests that describe themselves have no steps.
     pub(super) describing: bool,
@@ -47,6 +52,8 @@ pub(super) struct Ends {
     /// Steps of the guest's own work that it has begun and not recorded.
     begun: BTreeSet<u32>,
     events: Vec<Event>,
+    /// Where in the guest it was asked, of those events that somebody wants to know it of.
+    pub(super) trace: Trace,
     /// The call has ended. What its store drops from now on is nothing that the guest did.
     closed: bool,
 }
@@ -109,6 +116,8 @@ impl Ends {
     pub(super) fn new(id: Id, limits: Arc<Limits>, now_ms: u64, console: Console, dice: Dice, slice: Slice) -> Ends {
         Ends {
             id,
+            names: Names::default(),
+            inherited_promises: BTreeSet::new(),
             limits,
             describing: false,
             console,
@@ -122,6 +131,7 @@ impl Ends {
             waiting: VecDeque::new(),
             begun: BTreeSet::new(),
             events: Vec::new(),
+            trace: Trace::default(),
             closed: false,
         }
     }
@@ -141,9 +151,29 @@ impl Ends {
         self.steps.checked_add(1).ok_or(Stop::TooManySteps)
     }
 
-    /// Asks for a step that is not answered. Returns its number.
-    pub(super) fn begin(&mut self, ask: Ask) -> Result<u32, Stop> {
+    /// The id that the next step gets, as the guest knows it; of a call, if its options name no other.
+    pub(super) fn next_id(&self) -> Result<Id, Stop> {
         let step = self.next_step()?;
+        Ok(self.names.of_step(&self.id, step).child(step)?)
+    }
+
+    /// The id of what a call starts. One that isn't allowed is refused by whoever answers; what was refused has the
+    /// step's own.
+    pub(super) fn call_id(&self, options: &CallOptions) -> Result<Id, Stop> {
+        let step = self.next_step()?;
+        options.id_for(self.names.of_step(&self.id, step), step).or_else(|_: IdError| self.next_id())
+    }
+
+    /// Asks for a step that is not answered. Returns its number.
+    pub(super) fn begin(&mut self, mut ask: Ask) -> Result<u32, Stop> {
+        let step = self.next_step()?;
+        if step <= self.names.inherited_steps() {
+            if matches!(ask, Ask::CreatePromise { .. }) {
+                self.inherited_promises.insert(step);
+            }
+        } else {
+            self.rename(&mut ask);
+        }
         let limit = self.limits.pending_steps;
         if self.waiting.len() + self.begun.len() >= limit {
             return Err(Stop::TooManyPending { limit });
@@ -152,8 +182,23 @@ impl Ends {
             self.begun.insert(step);
         }
         self.steps = step;
-        self.events.push(Event::Asked { step, ask });
+        self.happened(Event::Asked { step, ask });
         Ok(step)
+    }
+
+    /// What a fork was told to be the name of a promise of the execution that it was forked from, stands for its own.
+    fn rename(&self, ask: &mut Ask) {
+        if let Ask::AwaitPromise { id } | Ask::SettlePromise { id, .. } = ask
+            && let Some(step) = self.names.inherited_step(id).filter(|step| self.inherited_promises.contains(step))
+            && let Ok(own) = self.id.child(step)
+        {
+            *id = own.to_string();
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.trace.passed();
+        self.events.push(event);
     }
 
     fn slot(&mut self, step: u32) -> Option<&mut Slot> {
@@ -171,7 +216,7 @@ impl Ends {
         if !self.begun.remove(&step) {
             return Err(Stop::NoSuchStep { step });
         }
-        self.events.push(Event::Recorded { step, outcome });
+        self.happened(Event::Recorded { step, outcome });
         Ok(())
     }
 
@@ -240,7 +285,7 @@ impl Drop for Wait {
         if let Some(Slot::Asked(_)) = ends.remove(self.step)
             && !ends.closed
         {
-            ends.events.push(Event::Dropped { step: self.step });
+            ends.happened(Event::Dropped { step: self.step });
         }
     }
 }

@@ -77,6 +77,21 @@ fn journals_of_format_1_are_read() {
     check("journal-1", &entries);
 }
 
+/// What format 1 has had since executions can be moved and forked.
+#[test]
+fn moves_of_format_1_are_read() {
+    let (component, now) = (Digest([8; 32]), 4);
+    let moved = Entry::Moved { component, replayed: 3, written: 2, now };
+    let entries = vec![Entry::Forked { from: id("a:1"), steps: 2, replayed: 1, now }, moved];
+    check("journal-1-moves", &entries);
+    let ops = [
+        Op::Move { id: id("a"), component, entries: 3, replayed: 2 },
+        Op::Fork { id: id("b"), from: id("a"), entries, component, replayed: 1, timeout_at: 9 },
+    ];
+    let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
+    check("records-1-moves", &records);
+}
+
 #[test]
 fn records_of_format_1_are_read() {
     let output = |stream| Output { at_ms: 1, stream, text: "line".into() };

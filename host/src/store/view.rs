@@ -118,6 +118,16 @@ impl View {
         self.current.values().filter_map(|digest| self.components.get(digest))
     }
 
+    /// Components with this name (the current one), this digest, or a digest that begins so.
+    pub fn components_named<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a Component> {
+        let current = self.current.get(text);
+        let is_named = move |component: &&Component| match current {
+            Some(digest) => component.digest == *digest,
+            None => !text.is_empty() && component.digest.to_string().starts_with(text),
+        };
+        self.components.values().filter(is_named)
+    }
+
     /// Promises whose deadline has passed, the earliest first, at most `limit`.
     pub fn due(&mut self, now: u64, limit: usize) -> Vec<Id> {
         let due = match self.deadlines.due(now, limit, &self.reader) {

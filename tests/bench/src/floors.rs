@@ -63,6 +63,8 @@ fn start(runtime: &Runtime, program: &Program, function: &str, arguments: &'stat
         seed: 1,
         now_ms: 0,
         outputs_written: 0,
+        names: Default::default(),
+        wanted: Default::default(),
     };
     runtime.start(program, start)
 }

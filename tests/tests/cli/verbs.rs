@@ -7,7 +7,7 @@ use tests::{Setup, guest, scratch, until};
 
 use crate::{Cli, command, run, run_with_input};
 
-fn file(name: &str, bytes: &[u8]) -> tempfile::NamedTempFile {
+pub(crate) fn file(name: &str, bytes: &[u8]) -> tempfile::NamedTempFile {
     let file = tempfile::Builder::new().prefix(name).suffix(".wasm").tempfile_in(scratch()).expect("a file is made");
     std::fs::write(file.path(), bytes).expect("a file can be written");
     file
@@ -206,6 +206,8 @@ fn help_and_mistakes() {
     let verbs = [
         "serve",
         "upload",
+        "check",
+        "upgrade",
         "functions",
         "invoke",
         "executions",
@@ -213,6 +215,8 @@ fn help_and_mistakes() {
         "tree",
         "journal",
         "logs",
+        "resume",
+        "fork",
         "cancel",
         "promises",
     ];

@@ -93,14 +93,6 @@ impl<S: State> Step<'_, S> {
         Ok(Reply::Acquired { version })
     }
 
-    pub(super) fn hold(&mut self, id: Id, version: u32, reason: String) -> Result<Reply, Rejection> {
-        let execution = self.claimed(&id, version)?;
-        execution.task.state = TaskState::Held;
-        execution.held = Some(reason);
-        self.changed = true;
-        Ok(Reply::Done)
-    }
-
     pub(super) fn progress(&mut self, progress: Progress) -> Result<Reply, Rejection> {
         self.claimed(&progress.id, progress.version)?;
         self.check(&progress)?;
@@ -223,7 +215,7 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
-    fn call(&mut self, id: &Id, step: u32, call: Call) -> Result<(), String> {
+    pub(super) fn call(&mut self, id: &Id, step: u32, call: Call) -> Result<(), String> {
         if let Some(target) = call.options.target.as_deref()
             && target != OWN_TARGET
         {
@@ -258,7 +250,14 @@ impl<S: State> Step<'_, S> {
     }
 
     /// A step whose promise only this execution has made.
-    fn own_step(&mut self, id: &Id, step: u32, kind: PromiseKind, at: u64, waits: bool) -> Result<(), Rejection> {
+    pub(super) fn own_step(
+        &mut self,
+        id: &Id,
+        step: u32,
+        kind: PromiseKind,
+        at: u64,
+        waits: bool,
+    ) -> Result<(), Rejection> {
         let owner = Some(Owner { execution: id.clone(), step, detached: false });
         let child = id.child(step)?;
         self.create(New { id: child.clone(), kind, owner, param: Payload::new(), timeout_at: at });
@@ -271,7 +270,7 @@ impl<S: State> Step<'_, S> {
     }
 
     /// The promise that a guest names, if it may wait for it or settle it.
-    fn awaited(&mut self, id: &Id, promise: &str) -> Result<Id, String> {
+    pub(super) fn awaited(&mut self, id: &Id, promise: &str) -> Result<Id, String> {
         let promise = Id::parse(promise).map_err(|error| error.to_string())?;
         self.expire(&promise);
         if promise == *id {
@@ -284,7 +283,7 @@ impl<S: State> Step<'_, S> {
     }
 
     /// The step completes when the promise is settled: now, if it is.
-    fn wait_for(&mut self, id: &Id, step: u32, promise: Id) {
+    pub(super) fn wait_for(&mut self, id: &Id, step: u32, promise: Id) {
         let awaited = self.state.promise_mut(&promise).expect("the caller has made or found it");
         if awaited.outcome.is_some() {
             return self.answer(id, step, Answer::Promise(promise));
@@ -315,13 +314,13 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
-    fn execution(&mut self, id: &Id) -> Result<&mut Execution, Rejection> {
+    pub(super) fn execution(&mut self, id: &Id) -> Result<&mut Execution, Rejection> {
         let promise = self.state.promise_mut(id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
         promise.execution.as_deref_mut().ok_or_else(|| Rejection::NoExecution(id.clone()))
     }
 
     /// The execution, if a session with this version may record its progress.
-    fn claimed(&mut self, id: &Id, version: u32) -> Result<&mut Execution, Rejection> {
+    pub(super) fn claimed(&mut self, id: &Id, version: u32) -> Result<&mut Execution, Rejection> {
         self.expire(id);
         let execution = self.execution(id)?;
         match execution.task.state {
@@ -335,12 +334,12 @@ impl<S: State> Step<'_, S> {
 }
 
 /// A call, as a guest asked for it.
-struct Call {
-    function: String,
-    arguments: Payload,
-    options: CallOptions,
-    detached: bool,
-    timeout_at: u64,
+pub(super) struct Call {
+    pub(super) function: String,
+    pub(super) arguments: Payload,
+    pub(super) options: CallOptions,
+    pub(super) detached: bool,
+    pub(super) timeout_at: u64,
 }
 
 /// The seed of a child, so that no two executions of a tree draw the same numbers (the finaliser of SplitMix64).

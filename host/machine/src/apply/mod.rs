@@ -1,11 +1,13 @@
 //! The transition: a record, applied to the state.
 //!
 //! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
-//! a session records; `check` owns what a session may record. All work through [`Step`], which holds the state, the
+//! a session records; `check` owns what a session may record; `moves` owns holding executions, moving them to another
+//! component, and forking them. All work through [`Step`], which holds the state, the
 //! time, and what follows.
 
 mod check;
 mod executions;
+mod moves;
 mod promises;
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,7 @@ pub enum Reply {
 pub enum Effect {
     /// The execution can go on: it has just started, or something that it waits for was settled.
     Runnable(Id),
-    /// The execution was ended from outside: its session, if there is one, has nothing more to do.
+    /// The execution was ended from outside, or moved: its session, if there is one, has nothing more to do.
     Stop(Id),
     /// The promise has its outcome: whoever waits for it is to be answered.
     Settled(Id),
@@ -82,6 +84,20 @@ pub enum Rejection {
         /// What is different about the other one.
         what: &'static str,
     },
+    /// A digest that no component has.
+    #[error("there is no component {0}: upload it first")]
+    NoComponent(Digest),
+    /// An execution can't run on a component without its function.
+    #[error("the component {component} has no function named {function:?}")]
+    NotExported {
+        /// The component.
+        component: Digest,
+        /// The function.
+        function: String,
+    },
+    /// What was found out about an execution is no longer so.
+    #[error("{0:?} has got on since it was looked at: try again")]
+    GotOn(Id),
     /// Two components with a function of one name.
     #[error(
         "the function {function:?} belongs to the component {owner:?}: rename the function, or give both components \
@@ -119,6 +135,19 @@ pub fn apply<S: State>(state: &mut S, record: Record) -> Applied {
     Applied { reply, effects: step.effects, changed: step.changed }
 }
 
+/// Whether a component would be accepted. Functions have one namespace: a name belongs to the component that has it now; a
+/// newer version of that component can drop it.
+pub fn can_install(state: &impl State, component: &Component) -> Result<(), Rejection> {
+    for function in &component.functions {
+        if let Some(owner) = state.exporter(&function.name)
+            && owner.name != component.name
+        {
+            return Err(Rejection::FunctionTaken { function: function.name.clone(), owner: owner.name.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// One application of a record.
 struct Step<'a, S> {
     state: &'a mut S,
@@ -143,19 +172,15 @@ impl<S: State> Step<'_, S> {
             Op::Progress(progress) => self.progress(progress),
             Op::Hold { id, version, reason } => self.hold(id, version, reason),
             Op::Install { component } => self.install(component),
+            Op::Move { id, component, entries, replayed } => self.move_to(id, component, entries, replayed),
+            Op::Fork { id, from, entries, component, replayed, timeout_at } => {
+                self.fork(id, from, moves::History { entries, component, replayed }, timeout_at)
+            }
         }
     }
 
-    /// Functions have one namespace. A name belongs to the component that has it now; a newer version of that component
-    /// can drop it.
     fn install(&mut self, mut component: Component) -> Result<Reply, Rejection> {
-        for function in &component.functions {
-            if let Some(owner) = self.state.exporter(&function.name)
-                && owner.name != component.name
-            {
-                return Err(Rejection::FunctionTaken { function: function.name.clone(), owner: owner.name.clone() });
-            }
-        }
+        can_install(self.state, &component)?;
         component.installed_at = self.now;
         if self.is_current(&component) {
             return Ok(Reply::Done);

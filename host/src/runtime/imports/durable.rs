@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use machine::{Ask, CallOptions, Completion, Outcome, Payload};
 use wasmtime::component::{Accessor, ComponentType, Lift, Linker, LinkerInstance, Lower, WasmList, WasmStr};
-use wasmtime::{AsContext, StoreContextMut};
+use wasmtime::{AsContext, StoreContextMut, WasmBacktrace};
 
-use crate::runtime::fault::Stop;
+use crate::runtime::fault::{self, Stop};
 use crate::runtime::guest::Guest;
 use crate::runtime::wire::{Wait, Wire};
 
@@ -119,12 +119,11 @@ fn add_immediate(durable: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
         |guest: StoreContextMut<'_, Guest>, (function, arguments, options): (WasmStr, WasmList<u8>, GivenOptions)| {
             let read = Read::new(&guest, "spawn")?;
             let ask = read.call(&function, &arguments, &options, true)?;
+            read.mark();
             let mut ends = read.wire.lock();
-            let own = ends.id.child(ends.next_step()?);
-            // An id that isn't allowed is refused by whoever answers; what was refused has the step's own.
             let id = match &ask {
-                Ask::Call { options, .. } => options.id_for(&ends.id, ends.next_step()?).or(own).map_err(Stop::from)?,
-                _ => own.map_err(Stop::from)?,
+                Ask::Call { options, .. } => ends.call_id(options)?,
+                _ => ends.next_id()?,
             };
             ends.begin(ask)?;
             Ok((id.to_string(),))
@@ -132,19 +131,22 @@ fn add_immediate(durable: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
     )?;
     durable.func_wrap("create-promise", |guest: StoreContextMut<'_, Guest>, (timeout_ms,): (Option<u64>,)| {
         let read = Read::new(&guest, "create-promise")?;
+        read.mark();
         let mut ends = read.wire.lock();
-        let id = ends.id.child(ends.next_step()?).map_err(Stop::from)?;
+        let id = ends.next_id()?;
         ends.begin(Ask::CreatePromise { timeout_ms })?;
         Ok((id.to_string(),))
     })?;
     durable.func_wrap("start-step", |guest: StoreContextMut<'_, Guest>, (name,): (WasmStr,)| {
         let read = Read::new(&guest, "start-step")?;
         let name = read.name("the name of a step", &name)?;
+        read.mark();
         Ok((read.wire.lock().begin(Ask::Step { name })?,))
     })?;
     durable.func_wrap("finish-step", |guest: StoreContextMut<'_, Guest>, (step, outcome): (u32, GivenOutcome)| {
         let read = Read::new(&guest, "finish-step")?;
         let outcome = read.outcome(&outcome)?;
+        read.mark();
         Ok(read.wire.lock().record(step, outcome)?)
     })?;
     durable.func_wrap("log", |guest: StoreContextMut<'_, Guest>, (level, message): (GivenLevel, WasmStr)| {
@@ -164,7 +166,9 @@ fn ask(
 ) -> wasmtime::Result<Wait> {
     guest.with(|access| {
         let read = Read::new(&access, import)?;
-        Ok(read.wire.ask(make(&read)?)?)
+        let ask = make(&read)?;
+        read.mark();
+        Ok(read.wire.ask(ask)?)
     })
 }
 
@@ -210,6 +214,14 @@ impl<'a> Read<'a> {
         let payload_limit = ends.limits.payload_bytes;
         drop(ends);
         Ok(Read { store, wire, payload_limit })
+    }
+
+    /// The guest is about to do something: where it does, if somebody wants to know.
+    fn mark(&self) {
+        if self.wire.lock().trace.is_wanted() {
+            let stack = fault::stack(&WasmBacktrace::force_capture(self.store.as_context()));
+            self.wire.lock().trace.mark(stack);
+        }
     }
 
     fn name(&self, what: &'static str, name: &WasmStr) -> wasmtime::Result<String> {

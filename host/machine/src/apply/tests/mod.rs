@@ -4,6 +4,7 @@
 mod components;
 mod ending;
 mod invariants;
+mod moves;
 mod promises;
 mod random;
 mod scale;

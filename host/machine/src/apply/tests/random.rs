@@ -47,6 +47,8 @@ struct Seen {
     ended_in_a_turn: u32,
     timed_out: u32,
     attached: u32,
+    moved: u32,
+    forked: u32,
 }
 
 impl Seen {
@@ -62,6 +64,8 @@ impl Seen {
         self.stopped += effects.iter().any(|effect| matches!(effect, Effect::Stop(_))) as u32;
         self.timed_out += u32::from(matches!(record.op, Op::Expire { .. }) && !effects.is_empty());
         self.held += u32::from(matches!(record.op, Op::Hold { .. }) && reply.is_ok());
+        self.moved += u32::from(matches!(record.op, Op::Move { .. }) && reply.is_ok());
+        self.forked += u32::from(matches!(record.op, Op::Fork { .. }) && reply.is_ok());
         if let (Op::Progress(progress), Ok(_)) = (&record.op, reply) {
             self.told += u32::from(progress.told.is_some());
             self.finished += u32::from(matches!(progress.rest, Rest::Finished(_)));
@@ -75,9 +79,9 @@ impl Seen {
 
     fn check(&self) {
         let Seen { progressed, malformed, stale, told, dropped, recorded, finished, held, woken, .. } = *self;
-        let Seen { stopped, ended_in_a_turn, timed_out, attached, .. } = *self;
+        let Seen { stopped, ended_in_a_turn, timed_out, attached, moved, forked, .. } = *self;
         let counts = [progressed, malformed, stale, told, dropped, recorded, finished, held, woken];
-        let more = [stopped, ended_in_a_turn, timed_out, attached];
+        let more = [stopped, ended_in_a_turn, timed_out, attached, moved, forked];
         assert!(counts.iter().chain(&more).all(|count| *count >= 10), "{self:?}");
     }
 }
@@ -154,7 +158,12 @@ impl Run {
     /// Each execution that goes on has a journal of all that it was told and did, which a replay finds again.
     fn replay(&self, turns: &[Progress]) {
         for promise in self.state.promises.values().filter(|p| p.outcome.is_none() && p.execution.is_some()) {
-            let mut replay = Replay::new(self.state.journals[&promise.id].clone());
+            let journal = self.state.journals[&promise.id].clone();
+            // What a fork took over, others did.
+            if journal.iter().any(|entry| matches!(entry, Entry::Forked { .. })) {
+                continue;
+            }
+            let mut replay = Replay::new(journal);
             for turn in turns.iter().filter(|turn| turn.id == promise.id) {
                 if let Some((told, at)) = turn.told {
                     let is_told = |tell| matches!(tell, Replayed::Tell { step, now, .. } if (step, now) == (told, at));
@@ -189,6 +198,19 @@ impl Run {
                 let id = self.execution(|task| task.state != TaskState::Fulfilled);
                 Op::Hold { version: self.version(&id), id, reason: "why".into() }
             }
+            9 if self.dice.one_in(3) => {
+                let id = self.execution(|task| task.state != TaskState::Fulfilled);
+                let entries = self.state.journals.get(&id).map_or(0, |entries| entries.len() as u32);
+                let entries = if self.dice.one_in(8) { entries + 1 } else { entries };
+                Op::Move { id, component: self.component(), entries, replayed: 1 }
+            }
+            9 if self.dice.one_in(3) => {
+                let from = self.execution(|_| true);
+                let journal = self.state.journals.get(&from).cloned().unwrap_or_default();
+                let entries = journal[..self.dice.below(journal.len() + 1)].to_vec();
+                let component = self.component();
+                Op::Fork { id: self.root(), from, entries, component, replayed: 1, timeout_at: self.deadline() }
+            }
             10 if self.dice.one_in(3) => {
                 let functions: Vec<&str> = ["buy", "pay", "sell"].into_iter().filter(|_| self.dice.one_in(2)).collect();
                 let name = self.dice.pick(&["shop", "market"]);
@@ -199,6 +221,11 @@ impl Run {
             }
             _ => Op::Progress(self.progress()),
         }
+    }
+
+    fn component(&mut self) -> Digest {
+        let known: Vec<Digest> = self.state.components.keys().copied().collect();
+        if self.dice.one_in(20) { Digest([0; 32]) } else { self.dice.pick(&known) }
     }
 
     /// A turn, most often one that a session could have.

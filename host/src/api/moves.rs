@@ -1,0 +1,263 @@
+//! Executions seen through a component: checking a candidate, upgrading, resuming what is held, and forking.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use machine::{Component, Id, Rejection};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::errors::{ErrorDocument, Failure};
+use super::executions::{execution, new_id};
+use super::types::PromiseDocument;
+use crate::partition::{Error, Report, Scope, Tally};
+use crate::replay::Difference;
+
+/// How long a component is looked at unless more is asked for, and at most.
+const DEFAULT_TIME: Duration = Duration::from_secs(60);
+const LONGEST_TIME: Duration = Duration::from_secs(3600);
+/// How many finished executions are looked at unless more is asked for, and at most.
+const DEFAULT_FINISHED: usize = 100;
+const MOST_FINISHED: usize = 10_000;
+
+/// What is looked at.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ScopeQuery {
+    /// How many finished executions, the newest: 100 unless said, at most 10,000.
+    finished: Option<usize>,
+    /// How long it may take: 60,000 unless said.
+    time_ms: Option<u64>,
+}
+
+/// How a component is uploaded.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UploadQuery {
+    /// Refuse it if an unfinished execution would not go on unchanged on it.
+    pub(super) check: Option<bool>,
+}
+
+/// What an execution is resumed on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ResumeQuery {
+    /// The digest of a component, the first digits of it, or a component's name. The current component that has its
+    /// function unless said.
+    on: Option<String>,
+}
+
+/// How an execution is forked.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ForkQuery {
+    /// The index of the last entry that the fork takes over.
+    at: u32,
+    /// Of the fork. Made up unless said.
+    id: Option<String>,
+    /// The component that it goes on on; the one that the history was on unless said.
+    on: Option<String>,
+    /// From now to its deadline.
+    timeout_ms: Option<u64>,
+}
+
+/// What became of a component's executions, or would.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReportDocument {
+    digest: String,
+    name: String,
+    version: String,
+    /// Whether all of them were looked at in the time that there was.
+    complete: bool,
+    functions: Vec<TallyDocument>,
+}
+
+/// What became of the executions of a function, or would.
+#[derive(Debug, Serialize, ToSchema)]
+struct TallyDocument {
+    name: String,
+    /// Those that have not ended.
+    unfinished: CountsDocument,
+    /// Of those that have ended, the newest.
+    finished: CountsDocument,
+}
+
+/// How many executions there are of either kind.
+#[derive(Debug, Serialize, ToSchema)]
+struct CountsDocument {
+    /// They go on, or went, as they have.
+    same: u64,
+    /// They don't.
+    differ: u64,
+    /// The first of those, and where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<DifferenceDocument>,
+}
+
+/// Where an execution would do something else than its journal has.
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferenceDocument {
+    /// The execution.
+    id: String,
+    /// The index of the entry.
+    entry: u32,
+    /// What the journal has there.
+    recorded: String,
+    /// What the component does.
+    observed: String,
+    /// Where in its source, innermost first. Empty: that isn't known.
+    at: Vec<String>,
+}
+
+impl ReportDocument {
+    fn of(component: &Component, report: &Report) -> ReportDocument {
+        ReportDocument {
+            digest: component.digest.to_string(),
+            name: component.name.clone(),
+            version: component.version.clone(),
+            complete: report.is_complete,
+            functions: report.functions.iter().map(|(name, tally)| TallyDocument::of(name, tally)).collect(),
+        }
+    }
+}
+
+impl TallyDocument {
+    fn of(name: &str, tally: &Tally) -> TallyDocument {
+        let first = |first: &Option<(Id, Difference)>| {
+            first.as_ref().map(|(id, difference)| DifferenceDocument {
+                id: id.to_string(),
+                entry: difference.position,
+                recorded: difference.recorded_text(),
+                observed: difference.observed_text(),
+                at: difference.stack.clone(),
+            })
+        };
+        let Tally { same, differ, finished_same, finished_differ, .. } = *tally;
+        TallyDocument {
+            name: name.to_owned(),
+            unfinished: CountsDocument { same, differ, first: first(&tally.first) },
+            finished: CountsDocument {
+                same: finished_same,
+                differ: finished_differ,
+                first: first(&tally.finished_first),
+            },
+        }
+    }
+}
+
+impl ScopeQuery {
+    fn scope(&self) -> Scope {
+        Scope {
+            finished: self.finished.unwrap_or(DEFAULT_FINISHED).min(MOST_FINISHED),
+            time: self.time_ms.map_or(DEFAULT_TIME, Duration::from_millis).min(LONGEST_TIME),
+        }
+    }
+}
+
+/// Replay all unfinished executions of a component's functions on it, and some that have ended, without keeping it or
+/// changing anything.
+#[utoipa::path(post, path = "/v1/components/check", params(ScopeQuery),
+    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    responses((status = 200, body = ReportDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn check(
+    State(api): State<Api>,
+    query: Result<Query<ScopeQuery>, QueryRejection>,
+    wasm: Result<Bytes, BytesRejection>,
+) -> Result<Json<ReportDocument>, Failure> {
+    let (component, report) = api.host.check(wasm?, query?.0.scope()).await?;
+    Ok(Json(ReportDocument::of(&component, &report)))
+}
+
+/// Refuse a component on which an unfinished execution would do something else, or on which there was no time for all.
+pub(super) async fn must_go_on(api: &Api, wasm: Bytes) -> Result<(), Failure> {
+    let scope = Scope { finished: 0, time: DEFAULT_TIME };
+    let (component, report) = api.host.check(wasm, scope).await?;
+    let first = report.functions.values().find_map(|tally| tally.first.as_ref());
+    let refuse = |message| Err(Failure::new(StatusCode::CONFLICT, "differs", message));
+    match first {
+        Some((id, difference)) => refuse(format!(
+            "{} of the executions under way would not go on unchanged on {} {}, and it was not uploaded. The first is \
+             {id}: {difference}",
+            report.differ(),
+            component.name,
+            component.version,
+        )),
+        None if !report.is_complete => refuse(format!(
+            "there was no time to replay all executions under way in {} s, and it was not uploaded",
+            DEFAULT_TIME.as_secs()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Move all unfinished executions of the current component of this name to it that would go on unchanged, each by itself.
+/// The others stay where they are.
+#[utoipa::path(post, path = "/v1/components/{name}/upgrade", params(("name" = String, Path,), ScopeQuery),
+    responses((status = 200, body = ReportDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn upgrade(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    query: Result<Query<ScopeQuery>, QueryRejection>,
+) -> Result<Json<ReportDocument>, Failure> {
+    let scope = query?.0.scope();
+    let component = api.host.find_component(&name).await?;
+    let report = api.host.upgrade(component.clone(), scope.time).await?;
+    Ok(Json(ReportDocument::of(&component, &report)))
+}
+
+/// Let an execution that is held go on. If it would do something else than its journal has, that is the answer, and
+/// nothing is changed.
+#[utoipa::path(post, path = "/v1/executions/{id}/resume", params(("id" = String, Path,), ResumeQuery),
+    responses((status = 200, body = PromiseDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Result<Query<ResumeQuery>, QueryRejection>,
+) -> Result<Json<PromiseDocument>, Failure> {
+    let Query(query) = query?;
+    let id = execution(&api, &id).await?;
+    let on = match &query.on {
+        Some(text) => Some(api.host.find_component(text).await?.digest),
+        None => None,
+    };
+    api.host.resume(id.clone(), on).await?;
+    show(&api, id).await
+}
+
+/// Begin a new execution with the history of another one, up to an entry of its journal.
+///
+/// It is told all that the history was told, and goes on from there by itself: calls, sleeps and steps that were under way
+/// begin anew as its own, promises that the history had made are its own and as they were, and nothing of the other
+/// execution is touched.
+#[utoipa::path(post, path = "/v1/executions/{id}/fork", params(("id" = String, Path,), ForkQuery),
+    responses((status = 201, body = PromiseDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn fork(
+    State(api): State<Api>,
+    Path(from): Path<String>,
+    query: Result<Query<ForkQuery>, QueryRejection>,
+) -> Result<(StatusCode, Json<PromiseDocument>), Failure> {
+    let Query(query) = query?;
+    let from = execution(&api, &from).await?;
+    let id = query.id.as_deref().map_or_else(|| Ok(new_id()), Id::root)?;
+    let on = match &query.on {
+        Some(text) => Some(api.host.find_component(text).await?.digest),
+        None => None,
+    };
+    let timeout = query.timeout_ms.map_or(api.options.default_timeout, Duration::from_millis);
+    api.host.fork(id.clone(), from, query.at, on, timeout).await?;
+    Ok((StatusCode::CREATED, show(&api, id).await?))
+}
+
+async fn show(api: &Api, id: Id) -> Result<Json<PromiseDocument>, Failure> {
+    let promise = api.host.promise(&id).await?.ok_or(Error::from(Rejection::NoPromise(id)))?;
+    Ok(Json(PromiseDocument::whole(&promise)))
+}

@@ -1,0 +1,376 @@
+//! Executions seen through a component: whether they would go on on it unchanged; and moving, resuming and forking them.
+//!
+//! Looking costs nobody anything: a run that is made to look has no effects, and is dropped. Whether an execution has got
+//! on since it was looked at is for the machine to find out, from how many entries were replayed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use machine::{Component, Digest, Entry, Id, Op, Payload, Promise, Rejection, State};
+
+use super::{Error, Partition, Shared};
+use crate::replay::{Difference, History, Verdict, check};
+use crate::runtime::{Compiled, Program};
+
+/// How many deadlines, or rows of finished executions, are looked at in one piece.
+const AT_ONCE: usize = 1_000;
+/// How many of the newest promises a sample of finished executions is taken from.
+const SAMPLED: usize = 20_000;
+/// How often an execution that got on while it was looked at is looked at again, and for how long one waits for room.
+const ATTEMPTS: usize = 5;
+const BREATHER: Duration = Duration::from_millis(20);
+
+/// What a component is looked at for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// How many finished executions are replayed, the newest.
+    pub finished: usize,
+    /// How long it may take in all. What isn't looked at by then is left out.
+    pub time: Duration,
+}
+
+/// What became of the executions of a component's functions.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// By the name of the function.
+    pub functions: BTreeMap<String, Tally>,
+    /// Whether all of them were looked at, in the time there was.
+    pub is_complete: bool,
+}
+
+/// What became of the executions of one function.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Unfinished ones that would go on unchanged, or do.
+    pub same: u64,
+    /// Unfinished ones that would do something else. They stay where they are.
+    pub differ: u64,
+    /// The first of those.
+    pub first: Option<(Id, Difference)>,
+    /// Finished ones that would have gone the same way.
+    pub finished_same: u64,
+    /// Finished ones that would have gone another way.
+    pub finished_differ: u64,
+    /// The first of those.
+    pub finished_first: Option<(Id, Difference)>,
+}
+
+impl Report {
+    /// How many unfinished executions would do something else.
+    pub fn differ(&self) -> u64 {
+        self.functions.values().map(|tally| tally.differ).sum()
+    }
+}
+
+/// What became of one execution that was to go on on a component.
+enum Moved {
+    /// It goes on there, or did already.
+    Done,
+    /// It would do something else, and is where it was.
+    Differs(Box<Difference>),
+    /// It has ended.
+    Ended,
+}
+
+impl Partition {
+    /// Whether the executions of a component's functions would go on unchanged on it. Nothing is changed, and nothing is
+    /// kept of the component.
+    pub async fn check(&self, wasm: Payload, scope: Scope) -> Result<(Component, Report), Error> {
+        let checked = self.blocking(move |shared| {
+            let begun = Instant::now();
+            let Compiled { component, program, .. } = shared.runtime.compile(&wasm)?;
+            machine::can_install(&shared.lock().view, &component)?;
+            let mut report = Report::of(&component);
+            let unfinished = |promise: &Promise, report: &mut Report| {
+                let Some(verdict) = shared.look(promise, &program)? else { return Ok(()) };
+                report.count(promise, verdict);
+                Ok(())
+            };
+            report.is_complete = shared.each_unfinished(&component, begun + scope.time, &mut report, unfinished)?;
+            shared.sample(&component, &program, scope, begun, &mut report)?;
+            Ok((component, report))
+        });
+        let checked = checked.await?;
+        // What it tells of is durable when it is told.
+        self.read(|_, _| ()).await?;
+        Ok(checked)
+    }
+
+    /// Move all unfinished executions of a component's functions to it that would go on unchanged, each by itself.
+    pub async fn upgrade(&self, component: Component, time: Duration) -> Result<Report, Error> {
+        let upgraded = self.blocking(move |shared| {
+            let until = Instant::now() + time;
+            let program = shared.programs.get(&component.digest)?;
+            let mut report = Report::of(&component);
+            let unfinished = |promise: &Promise, report: &mut Report| {
+                let is_there = promise.execution.as_ref().is_some_and(|e| e.component == component.digest);
+                if is_there && promise.execution.as_ref().is_some_and(|e| e.held.is_none()) {
+                    return Ok(());
+                }
+                match shared.move_to(&promise.id, &component.digest, &program)? {
+                    Moved::Done => report.count(promise, Verdict::Same { replayed: 0 }),
+                    Moved::Differs(difference) => report.count(promise, Verdict::Differs(difference)),
+                    Moved::Ended => {}
+                }
+                Ok(())
+            };
+            report.is_complete = shared.each_unfinished(&component, until, &mut report, unfinished)?;
+            Ok(report)
+        });
+        let report = upgraded.await?;
+        self.read(|_, _| ()).await?;
+        Ok(report)
+    }
+
+    /// Let an execution that is held go on on a component: on the current one that has its function, unless another is
+    /// said. If it would do something else there, that is what is said, and nothing is changed.
+    pub async fn resume(&self, id: Id, on: Option<Digest>) -> Result<(), Error> {
+        let resumed = self.blocking(move |shared| {
+            let promise = shared.execution(&id)?;
+            let own = promise.execution.as_ref().map(|execution| execution.component);
+            let current = || shared.lock().view.exporter(promise.function()?).map(|component| component.digest);
+            let Some(digest) = on.or_else(current).or(own) else { return Err(Rejection::NoExecution(id).into()) };
+            if shared.lock().view.component(&digest).is_none() {
+                return Err(Rejection::NoComponent(digest).into());
+            }
+            let program = shared.programs.get(&digest)?;
+            match shared.move_to(&id, &digest, &program)? {
+                Moved::Done => Ok(()),
+                Moved::Differs(difference) => Err(Error::Differs { id, component: digest, difference }),
+                Moved::Ended => Err(shared.settled(&id).into()),
+            }
+        });
+        resumed.await?;
+        self.read(|_, _| ()).await
+    }
+
+    /// Begin a new execution with the history of another one, up to and with an entry of its journal.
+    pub async fn fork(&self, id: Id, from: Id, last: u32, on: Option<Digest>, timeout: Duration) -> Result<(), Error> {
+        let forked = self.blocking(move |shared| {
+            let mut history = shared.history(&from)?;
+            let has = history.entries.iter().filter(|entry| !matches!(entry, Entry::Finished { .. })).count();
+            if last as usize >= has {
+                return Err(Error::NoEntry { id: from, entry: last, last: (has as u32).saturating_sub(1) });
+            }
+            // What comes before the entry that says that it is a fork is the history of the other one.
+            let beyond = history.entries.split_off(last as usize + 1);
+            let taken_over = beyond.iter().find_map(|entry| match entry {
+                Entry::Forked { from, .. } => Some(from.clone()),
+                _ => None,
+            });
+            let from = taken_over.unwrap_or(from);
+            history.outcome = None;
+            history.id = from.clone();
+            let was_on = machine::Basis::of(&history.entries).map(|basis| basis.component);
+            let component = on.or(was_on).ok_or_else(|| Rejection::NoExecution(from.clone()))?;
+            if shared.lock().view.component(&component).is_none() {
+                return Err(Rejection::NoComponent(component).into());
+            }
+            let replayed = match shared.check(&shared.programs.get(&component)?, &history)? {
+                Verdict::Same { replayed } => replayed,
+                Verdict::Differs(difference) => return Err(Error::Differs { id: from, component, difference }),
+                Verdict::Busy => return Err(Error::Overloaded),
+            };
+            let mut inner = shared.lock();
+            inner.admit(shared.options.backlog)?;
+            let timeout_at = inner.now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            let op = Op::Fork { id, from, entries: history.entries, component, replayed, timeout_at };
+            inner.apply(op, &shared.signals)?;
+            Ok(())
+        });
+        forked.await?;
+        self.read(|_, _| ()).await
+    }
+
+    /// All that there is to know of an execution.
+    pub async fn history(&self, id: Id) -> Result<History, Error> {
+        let history = self.blocking(move |shared| shared.history(&id)).await?;
+        self.read(|_, _| ()).await?;
+        Ok(history)
+    }
+
+    /// A component by its digest, by the beginning of it, or by its name; of a name, the current one.
+    pub async fn find_component(&self, text: &str) -> Result<Component, Error> {
+        let found: Vec<Component> =
+            self.read(|inner, _| inner.view.components_named(text).take(2).cloned().collect()).await?;
+        match found.as_slice() {
+            [component] => Ok(component.clone()),
+            others => Err(Error::Unnamed { text: text.to_owned(), many: !others.is_empty() }),
+        }
+    }
+
+    /// The file of a component, as it was uploaded.
+    pub async fn wasm(&self, digest: Digest) -> Result<Vec<u8>, Error> {
+        self.blocking(move |shared| shared.programs.wasm(&digest)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.written().await?;
+        let shared = self.shared.clone();
+        let worked = tokio::task::spawn_blocking(move || work(&shared)).await;
+        worked.map_err(|error| Error::Broken(format!("replaying executions: {error}")))?
+    }
+}
+
+impl Shared {
+    /// Do something with each unfinished execution of a component's functions. `false`: there was no time for all.
+    fn each_unfinished(
+        &self,
+        component: &Component,
+        until: Instant,
+        report: &mut Report,
+        mut each: impl FnMut(&Promise, &mut Report) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let mut from = 0;
+        loop {
+            // What is pending has a deadline.
+            let reader = self.lock().view.reader().clone();
+            let deadlines = reader.deadlines(from, AT_ONCE)?;
+            let is_last = deadlines.len() < AT_ONCE;
+            from = deadlines.last().map_or(from, |(at, _)| at.saturating_add(1));
+            for (_, id) in deadlines {
+                if Instant::now() > until {
+                    return Ok(false);
+                }
+                let Ok(id) = Id::parse(&id) else { continue };
+                let Some(promise) = self.lock().view.get(&id) else { continue };
+                if promise.outcome.is_none() && promise.function().is_some_and(|name| component.exports(name)) {
+                    each(&promise, report)?;
+                }
+            }
+            if is_last {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Replay the newest finished executions of a component's functions. How they would have ended is told, and no more.
+    fn sample(
+        &self,
+        component: &Component,
+        program: &Program,
+        scope: Scope,
+        begun: Instant,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        if scope.finished == 0 {
+            return Ok(());
+        }
+        let reader = self.lock().view.reader().clone();
+        let is_finished = |promise: &Promise| {
+            promise.outcome.is_some() && promise.function().is_some_and(|name| component.exports(name))
+        };
+        for promise in reader.newest(u64::MAX, scope.finished, SAMPLED, is_finished)?.items {
+            if begun.elapsed() > scope.time {
+                report.is_complete = false;
+                break;
+            }
+            if let Some(verdict) = self.look(&promise, program)? {
+                report.count(&promise, verdict);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a component does with the history of an execution. None: there is no history any more.
+    fn look(&self, promise: &Promise, program: &Program) -> Result<Option<Verdict>, Error> {
+        match self.history(&promise.id) {
+            Ok(history) => self.check(program, &history).map(Some),
+            Err(Error::Rejected(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Move an execution, if it would go on unchanged.
+    fn move_to(&self, id: &Id, component: &Digest, program: &Program) -> Result<Moved, Error> {
+        for _ in 0..ATTEMPTS {
+            let history = self.history(id)?;
+            if history.outcome.is_some() {
+                return Ok(Moved::Ended);
+            }
+            let replayed = match self.check(program, &history)? {
+                Verdict::Same { replayed } => replayed,
+                Verdict::Differs(difference) => return Ok(Moved::Differs(difference)),
+                Verdict::Busy => return Err(Error::Overloaded),
+            };
+            let (id, component, entries) = (id.clone(), *component, history.entries.len() as u32);
+            let mut inner = self.lock();
+            inner.admit(self.options.backlog)?;
+            match inner.apply(Op::Move { id: id.clone(), component, entries, replayed }, &self.signals) {
+                Ok(_) => {
+                    inner.progressed(&id, &self.signals);
+                    return Ok(Moved::Done);
+                }
+                Err(Rejection::GotOn(_)) => {}
+                Err(Rejection::Settled { .. }) => return Ok(Moved::Ended),
+                Err(rejection) => return Err(rejection.into()),
+            }
+        }
+        Err(Rejection::GotOn(id.clone()).into())
+    }
+
+    /// The verdict, after waiting for room.
+    fn check(&self, program: &Program, history: &History) -> Result<Verdict, Error> {
+        for _ in 0..ATTEMPTS {
+            match check(&self.runtime, program, history) {
+                Verdict::Busy => std::thread::sleep(BREATHER),
+                verdict => return Ok(verdict),
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    fn execution(&self, id: &Id) -> Result<Arc<Promise>, Error> {
+        let promise = self.lock().view.get(id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
+        if promise.execution.is_none() {
+            return Err(Rejection::NoExecution(id.clone()).into());
+        }
+        Ok(promise)
+    }
+
+    fn history(&self, id: &Id) -> Result<History, Error> {
+        let (promise, tail) = {
+            let mut inner = self.lock();
+            let promise = inner.view.get(id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
+            (promise, inner.view.journal(id, 0))
+        };
+        let entries = tail.map_or(Ok(Vec::new()), |tail| tail.read())?;
+        Ok(History::of(&promise, entries).ok_or_else(|| Rejection::NoExecution(id.clone()))?)
+    }
+
+    fn settled(&self, id: &Id) -> Rejection {
+        match self.lock().view.get(id) {
+            Some(promise) => Rejection::Settled { id: id.clone(), state: promise.state() },
+            None => Rejection::NoPromise(id.clone()),
+        }
+    }
+}
+
+impl Report {
+    fn of(component: &Component) -> Report {
+        let functions = component.functions.iter().map(|function| (function.name.clone(), Tally::default()));
+        Report { functions: functions.collect(), is_complete: true }
+    }
+
+    fn count(&mut self, promise: &Promise, verdict: Verdict) {
+        let Some(tally) = promise.function().and_then(|name| self.functions.get_mut(name)) else { return };
+        let is_finished = promise.outcome.is_some();
+        match verdict {
+            Verdict::Same { .. } if is_finished => tally.finished_same += 1,
+            Verdict::Same { .. } => tally.same += 1,
+            Verdict::Differs(difference) if is_finished => {
+                tally.finished_differ += 1;
+                tally.finished_first.get_or_insert((promise.id.clone(), *difference));
+            }
+            Verdict::Differs(difference) => {
+                tally.differ += 1;
+                tally.first.get_or_insert((promise.id.clone(), *difference));
+            }
+            Verdict::Busy => self.is_complete = false,
+        }
+    }
+}
