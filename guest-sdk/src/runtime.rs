@@ -79,7 +79,7 @@ fn functions() -> Vec<&'static Function> {
 }
 
 async fn invoke(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
-    let start = || match functions().iter().find(|function| function.name == name) {
+    let start = || match inventory::iter::<Function>.into_iter().find(|function| function.name == name) {
         Some(function) => (function.start)(arguments),
         None => {
             let names: Vec<_> = functions().iter().map(|function| function.name).collect();

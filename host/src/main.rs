@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request is some hundred small allocations, many of which are freed by another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     host::cli::main()
 }

@@ -332,7 +332,7 @@ fn copy(from: &Path, to: &Path) {
         let (path, copied) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
             copy(&path, &copied);
-        } else if path.extension().is_some_and(|extension| extension == "redb") {
+        } else if !from.ends_with("components") {
             fs::copy(&path, &copied).expect("a file can be copied");
         } else {
             // On another file system there are no links to this one.

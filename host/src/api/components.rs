@@ -1,7 +1,7 @@
 //! Components and their functions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -9,7 +9,7 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jsonschema::Validator;
-use machine::{Component, Digest, FunctionInfo, Rejection};
+use machine::{Component, Digest, Rejection};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -65,22 +65,23 @@ pub(super) async fn function(
 
 /// Validators of arguments, made when they are first needed.
 #[derive(Default)]
-pub(super) struct Schemas(Mutex<HashMap<(Digest, String), Validators>>);
+pub(super) struct Schemas(Mutex<HashMap<Digest, Functions>>);
 
-/// One for each parameter that has a schema.
-type Validators = Arc<Vec<Option<Validator>>>;
+/// The validators of a component's functions, in their order.
+type Functions = Arc<[OnceLock<Vec<Option<Validator>>>]>;
 
-/// How many functions' validators are kept.
-const KEPT: usize = 1_000;
+/// How many components' validators are kept.
+const KEPT: usize = 100;
 
 impl Schemas {
-    /// Hold arguments against what the function takes.
+    /// Hold arguments against what a function takes: that of this index in the component.
     pub(super) fn check(
         &self,
         component: &Component,
-        function: &FunctionInfo,
+        index: usize,
         arguments: &[&serde_json::value::RawValue],
     ) -> Result<(), Failure> {
+        let function = &component.functions[index];
         let invalid = |message| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_arguments", message);
         let takes = function.parameters.len();
         if arguments.len() != takes {
@@ -93,7 +94,14 @@ impl Schemas {
                 arguments.len()
             )));
         }
-        let validators = self.validators(component, function);
+        let functions = self.functions(component);
+        let validators = functions[index].get_or_init(|| {
+            let compile = |schema: &Option<String>| {
+                let schema: Value = serde_json::from_str(schema.as_ref()?).ok()?;
+                jsonschema::validator_for(&schema).ok()
+            };
+            function.parameters.iter().map(|p| compile(&p.schema)).collect()
+        });
         for ((argument, parameter), validator) in arguments.iter().zip(&function.parameters).zip(validators.iter()) {
             let Some(validator) = validator else { continue };
             let value: Value = serde_json::from_str(argument.get()).map_err(|error| invalid(error.to_string()))?;
@@ -110,21 +118,16 @@ impl Schemas {
         Ok(())
     }
 
-    fn validators(&self, component: &Component, function: &FunctionInfo) -> Validators {
-        let key = (component.digest, function.name.clone());
+    fn functions(&self, component: &Component) -> Functions {
         let mut kept = self.0.lock();
-        if let Some(validators) = kept.get(&key) {
-            return validators.clone();
+        if let Some(functions) = kept.get(&component.digest) {
+            return functions.clone();
         }
-        let compile = |schema: &Option<String>| {
-            let schema: Value = serde_json::from_str(schema.as_ref()?).ok()?;
-            jsonschema::validator_for(&schema).ok()
-        };
-        let validators = Arc::new(function.parameters.iter().map(|p| compile(&p.schema)).collect::<Vec<_>>());
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(key, validators.clone());
-        validators
+        let functions: Functions = component.functions.iter().map(|_| OnceLock::new()).collect();
+        kept.insert(component.digest, functions.clone());
+        functions
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn invoke(
         None => new_id(),
     };
     let invocation = Invocation {
-        id: id.clone(),
+        id,
         function,
         arguments,
         timeout: query.timeout_ms.map_or(api.options.default_timeout, Duration::from_millis),
@@ -59,9 +59,7 @@ pub(super) async fn invoke(
     };
     let wait = query.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     if wait.is_zero() {
-        api.host.invoke(invocation).await?;
-        let promise = api.host.promise(&id).await?.ok_or(Error::from(Rejection::NoPromise(id)))?;
-        return Ok(answer(&promise));
+        return Ok(answer(&api.host.invoke(invocation).await?.0));
     }
     tokio::select! {
         biased;
@@ -78,7 +76,7 @@ fn arguments(api: &Api, function: &str, body: &Bytes) -> Result<Payload, Failure
         Failure::bad_request(format!("the body must be the arguments as a JSON array, such as [1, \"two\"]: {error}"))
     })?;
     if let Some((component, index)) = api.host.function(function) {
-        api.schemas.check(&component, &component.functions[index], &array)?;
+        api.schemas.check(&component, index, &array)?;
     }
     Ok(without_spaces(body))
 }

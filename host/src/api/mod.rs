@@ -14,6 +14,7 @@ mod promises;
 mod server;
 mod types;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,10 +41,12 @@ pub struct Options {
 
 /// What every handler has.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Parts>);
+
+struct Parts {
     host: Partition,
-    options: Arc<Options>,
-    schemas: Arc<components::Schemas>,
+    options: Options,
+    schemas: components::Schemas,
     /// True once the host is on its way out: nobody is kept waiting then.
     closing: watch::Receiver<bool>,
 }
@@ -52,7 +55,7 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
     // A request carries a little more than its payload.
     let (payload, component) = (options.payload_bytes + 4096, options.component_bytes);
     let refuse_above = |limit| from_fn_with_state(limit, bodies::refuse_large);
-    let api = Api { host, options: Arc::new(options), schemas: Arc::default(), closing };
+    let api = Api(Arc::new(Parts { host, options, schemas: Default::default(), closing }));
     let components = Router::new()
         .route("/v1/components", post(components::upload).get(components::list))
         .route("/v1/components/check", post(moves::check));
@@ -84,6 +87,14 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::no_such_method)
         .with_state(api)
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Api {

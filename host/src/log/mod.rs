@@ -1,9 +1,10 @@
 //! Where records become durable. Appending is all that an answer waits for.
 //!
 //! A log is an ordered run of records, numbered from 1, appended in groups. It knows nothing of what is in a record.
-//! Embedded in one host it is a redb file of its own, so that an append never waits for the store to be written.
+//! Embedded in one host it is files of its own, so that an append never waits for the store to be written.
 
 mod embedded;
+mod frame;
 
 pub use embedded::EmbeddedLog;
 
@@ -29,8 +30,12 @@ pub trait Log: Send {
     /// finds out by reading it.
     fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError>;
 
-    /// The groups that hold records after this one, in order.
-    fn read(&self, after: u64) -> Result<Vec<Group>, StoreError>;
+    /// The same for somebody who can't wait for room on the disk. `false`: there is none just now, and the group isn't
+    /// appended.
+    fn append_now(&mut self, group: &Group, trim: u64) -> Result<bool, StoreError>;
+
+    /// The groups that hold records after this one, in order. They are given out once, to whoever has opened the log.
+    fn read(&mut self, after: u64) -> Result<Vec<Group>, StoreError>;
 }
 
 impl Group {

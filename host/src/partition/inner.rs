@@ -4,13 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ahash::RandomState;
 use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State};
 use tokio::sync::{Notify, oneshot};
 
 use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
-use super::{Error, HoldCrashes, Options, Signals};
-use crate::log::Group;
+use super::{Error, HoldCrashes, Options};
+use crate::log::{Group, Log};
 use crate::store::{Corrupt, Cut, Disk, Reader, Saved, StoreError, View};
 
 /// How much may be waiting to be written to the store before nothing new is taken on. It bounds memory.
@@ -24,6 +25,10 @@ pub(super) struct Inner {
     pub(super) view: View,
     /// Records that are applied and not yet given to the log.
     pub(super) group: Group,
+    /// None while it is in the hands of whoever commits a group.
+    pub(super) log: Option<Box<dyn Log>>,
+    /// How much the last group that was committed has released.
+    pub(super) last_released: usize,
     /// Numbers of records: the last one applied, and the last one that is durable.
     pub(super) applied: u64,
     pub(super) committed: u64,
@@ -35,7 +40,7 @@ pub(super) struct Inner {
     /// What may be known outside once a record is durable, by ascending numbers of records.
     pub(super) held: VecDeque<(u64, Release)>,
     /// Who is to be told when a promise is settled.
-    watchers: HashMap<Id, Vec<oneshot::Sender<Arc<Promise>>>>,
+    watchers: HashMap<Id, Vec<oneshot::Sender<Arc<Promise>>>, RandomState>,
     /// Who is to be told when an execution has got on.
     followers: HashMap<Id, Arc<Notify>>,
     pub(super) sessions: Sessions,
@@ -81,13 +86,15 @@ impl Inner {
         Inner {
             view,
             group: Group { first: applied + 1, ..Group::default() },
+            log: None,
+            last_released: 0,
             applied,
             committed: applied,
             written: applied,
             frozen_bytes: 0,
             unwritten_bytes: 0,
             held: VecDeque::new(),
-            watchers: HashMap::new(),
+            watchers: HashMap::default(),
             followers: HashMap::new(),
             sessions: Sessions::new(options.sessions, options.sessions_bytes),
             wanted: 0,
@@ -183,8 +190,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Apply a record, and see to what follows from it.
-    pub(super) fn apply(&mut self, op: Op, signals: &Signals) -> Result<Reply, Rejection> {
+    /// Apply a record, and see to what follows from it. Who is to be woken is found out when the lock is let go of.
+    pub(super) fn apply(&mut self, op: Op) -> Result<Reply, Rejection> {
         let record = Record { now: self.now(), op };
         let start = self.group.bytes.len();
         let mut bytes = std::mem::take(&mut self.group.bytes);
@@ -202,52 +209,36 @@ impl Inner {
             self.group.count += 1;
             self.unwritten_bytes += self.group.bytes.len() - start;
             faults::pass(Point::Applied);
-            if self.group.count == 1 && self.committer_dozes {
-                signals.recorded.notify_one();
-            }
-            if self.is_cut_due() {
-                signals.write.notify_one();
-            }
         }
-        for effect in effects {
-            self.effect(effect, signals);
-        }
-        if self.view.next_due() < self.timer_at {
-            self.timer_at = 0;
-            signals.deadline.notify_one();
-        }
+        effects.into_iter().for_each(|effect| self.effect(effect));
         reply
     }
 
-    fn effect(&mut self, effect: Effect, signals: &Signals) {
+    fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Runnable(id) => {
-                if self.sessions.queue(id) {
-                    signals.queued.notify_one();
-                }
-            }
+            Effect::Runnable(id) => self.sessions.queue(id),
             Effect::Stop(id) => {
                 self.sessions.stop(&id);
-                self.progressed(&id, signals);
+                self.progressed(&id);
             }
             Effect::Settled(id) => {
                 let Some(watchers) = self.watchers.remove(&id) else { return };
                 let Some(promise) = self.view.get(&id) else { return };
                 for watcher in watchers {
-                    self.hold(Release::Settled(watcher, promise.clone()), signals);
+                    self.hold(Release::Settled(watcher, promise.clone()));
                 }
             }
         }
     }
 
     /// Those who follow an execution are told once what happened is durable.
-    pub(super) fn progressed(&mut self, id: &Id, signals: &Signals) {
+    pub(super) fn progressed(&mut self, id: &Id) {
         if let Some(followers) = self.followers.get(id) {
             if Arc::strong_count(followers) == 1 {
                 self.followers.remove(id);
                 return;
             }
-            self.hold(Release::Progressed(followers.clone()), signals);
+            self.hold(Release::Progressed(followers.clone()));
         }
     }
 
@@ -258,10 +249,10 @@ impl Inner {
     }
 
     /// The promise once it is settled, and that is durable.
-    pub(super) fn watch(&mut self, id: &Id, signals: &Signals) -> oneshot::Receiver<Arc<Promise>> {
+    pub(super) fn watch(&mut self, id: &Id) -> oneshot::Receiver<Arc<Promise>> {
         let (watcher, settled) = oneshot::channel();
         match self.view.get(id) {
-            Some(promise) if promise.outcome.is_some() => self.hold(Release::Settled(watcher, promise), signals),
+            Some(promise) if promise.outcome.is_some() => self.hold(Release::Settled(watcher, promise)),
             _ => {
                 let watchers = self.watchers.entry(id.clone()).or_default();
                 // Those who gave up are forgotten when somebody else comes.
@@ -283,12 +274,27 @@ impl Inner {
     }
 
     /// Release something when all that was applied until now is durable: now, if it is.
-    pub(super) fn hold(&mut self, release: Release, signals: &Signals) {
+    pub(super) fn hold(&mut self, release: Release) {
         if self.applied <= self.committed {
             return release.release();
         }
         self.held.push_back((self.applied, release));
-        signals.recorded.notify_one();
+    }
+
+    /// Whether somebody waits for the group that fills.
+    pub(super) fn is_hurried(&self) -> bool {
+        !self.held.is_empty() || self.wanted > self.committed || self.stopping
+    }
+
+    /// Whether the committer has something to do that it may not know of.
+    pub(super) fn wants_committer(&self) -> bool {
+        let has_work = self.group.count > 0 && (self.is_hurried() || self.committer_dozes);
+        self.stopping || self.log.is_some() && has_work
+    }
+
+    /// Whether the writer has something to do that it may not know of.
+    pub(super) fn wants_writer(&self) -> bool {
+        self.stopping || self.write_now || self.is_cut_due()
     }
 
     /// Whether there is something that the store doesn't have.
@@ -315,10 +321,10 @@ impl Inner {
     }
 
     /// A promise, its deadline observed.
-    pub(super) fn promise(&mut self, id: &Id, signals: &Signals) -> Option<Arc<Promise>> {
+    pub(super) fn promise(&mut self, id: &Id) -> Option<Arc<Promise>> {
         let promise = self.view.get(id)?;
         if promise.outcome.is_none() && promise.timeout_at <= self.now() {
-            let _ = self.apply(Op::Expire { ids: vec![id.clone()] }, signals);
+            let _ = self.apply(Op::Expire { ids: vec![id.clone()] });
             return self.view.get(id);
         }
         Some(promise)

@@ -5,6 +5,7 @@
 //! durable (*output commit*). One lock guards it all and is held for one record at a time; guests run, groups are
 //! committed and the store is written outside of it.
 //!
+//! - `locked`: the one lock; whoever lets go of it wakes whom it has made something to do for
 //! - `inner`: the state under the lock, and the only place where records are applied
 //! - `workers`: guests, one turn at a time; `turn`: what a turn is, replay included
 //! - `committer`: groups of records to the log, then what waited for them
@@ -16,6 +17,7 @@
 mod committer;
 mod faults;
 mod inner;
+mod locked;
 mod moves;
 mod programs;
 mod requests;
@@ -31,13 +33,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use machine::{Digest, Id, Rejection};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use crate::log::{EmbeddedLog, Log};
+use crate::log::{EmbeddedLog, Log as _};
 use crate::replay::Difference;
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
 use crate::store::{Blobs, Disk, Store, StoreError, View};
 use inner::Inner;
+use locked::Signals;
 use programs::Programs;
 
 pub use moves::{Report, Scope, Tally};
@@ -164,46 +167,24 @@ struct Shared {
     options: Options,
 }
 
-/// What the threads wait for. All go with the one lock.
-#[derive(Default)]
-struct Signals {
-    /// An execution is queued.
-    queued: Condvar,
-    /// A record is to be committed, soon or now.
-    recorded: Condvar,
-    /// A group was committed.
-    committed: Condvar,
-    /// The store is to be written.
-    write: Condvar,
-    /// The store was written.
-    written: Condvar,
-    /// There is an earlier deadline than the timer waits for.
-    deadline: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
-    }
-}
-
 impl Partition {
     /// Open a data directory, recover what it holds, and set to work.
     pub fn open(options: Options, runtime: Runtime) -> Result<Partition, Error> {
         faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
         let disk = Arc::new(Disk::default());
-        let (store_path, log_path) = (options.data.join("store.redb"), options.data.join("log.redb"));
-        if log_path.exists() && !store_path.exists() {
+        let store_path = options.data.join("store.redb");
+        if EmbeddedLog::exists(&options.data) && !store_path.exists() {
             let what = "it is missing, and its log is there".into();
             return Err(StoreError::Damaged { path: store_path, what }.into());
         }
         let store = Store::open(&store_path, options.cache_bytes, &disk)?;
-        let log = EmbeddedLog::open(&log_path, store.identity(), store.applied(), &disk)?;
+        let mut log = EmbeddedLog::open(&options.data, store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, options.promises)?;
         let mut inner = Inner::new(view, store.applied(), store.now(), &disk, &options);
         inner.recover(log.read(store.applied())?)?;
+        inner.log = Some(Box::new(log));
         disk.be_patient();
         let shared = Arc::new(Shared {
             disk,
@@ -219,7 +200,7 @@ impl Partition {
         }
         threads.push(spawn("timer".into(), &shared, timer::run)?);
         threads.push(spawn("writer".into(), &shared, move |shared| writer::run(shared, store))?);
-        threads.push(spawn("committer".into(), &shared, move |shared| committer::run(shared, Box::new(log)))?);
+        threads.push(spawn("committer".into(), &shared, committer::run)?);
         Ok(Partition { shared, threads: Arc::new(Mutex::new(threads)) })
     }
 
@@ -228,10 +209,7 @@ impl Partition {
         self.shared.lock().stopping = true;
         // What waits for room now was never acknowledged, or is in the log.
         self.shared.disk.give_up();
-        let signals = &self.shared.signals;
-        for signal in [&signals.queued, &signals.recorded, &signals.write, &signals.deadline] {
-            signal.notify_all();
-        }
+        self.shared.signals.wake_all();
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the host had panicked");
@@ -258,6 +236,3 @@ fn spawn(
     let shared = shared.clone();
     std::thread::Builder::new().name(name).spawn(move || run(&shared))
 }
-
-/// Logs are boxed where the kind doesn't matter.
-type AnyLog = Box<dyn Log>;

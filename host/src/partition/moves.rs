@@ -93,7 +93,7 @@ impl Partition {
         });
         let checked = checked.await?;
         // What it tells of is durable when it is told.
-        self.read(|_, _| ()).await?;
+        self.read(|_| ()).await?;
         Ok(checked)
     }
 
@@ -119,7 +119,7 @@ impl Partition {
             Ok(report)
         });
         let report = upgraded.await?;
-        self.read(|_, _| ()).await?;
+        self.read(|_| ()).await?;
         Ok(report)
     }
 
@@ -142,7 +142,7 @@ impl Partition {
             }
         });
         resumed.await?;
-        self.read(|_, _| ()).await
+        self.read(|_| ()).await
     }
 
     /// Begin a new execution with the history of another one, up to and with an entry of its journal.
@@ -176,24 +176,24 @@ impl Partition {
             inner.admit(shared.options.backlog)?;
             let timeout_at = inner.now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
             let op = Op::Fork { id, from, entries: history.entries, component, replayed, timeout_at };
-            inner.apply(op, &shared.signals)?;
+            inner.apply(op)?;
             Ok(())
         });
         forked.await?;
-        self.read(|_, _| ()).await
+        self.read(|_| ()).await
     }
 
     /// All that there is to know of an execution.
     pub async fn history(&self, id: Id) -> Result<History, Error> {
         let history = self.blocking(move |shared| shared.history(&id)).await?;
-        self.read(|_, _| ()).await?;
+        self.read(|_| ()).await?;
         Ok(history)
     }
 
     /// A component by its digest, by the beginning of it, or by its name; of a name, the current one.
     pub async fn find_component(&self, text: &str) -> Result<Component, Error> {
         let found: Vec<Component> =
-            self.read(|inner, _| inner.view.components_named(text).take(2).cloned().collect()).await?;
+            self.read(|inner| inner.view.components_named(text).take(2).cloned().collect()).await?;
         match found.as_slice() {
             [component] => Ok(component.clone()),
             others => Err(Error::Unnamed { text: text.to_owned(), many: !others.is_empty() }),
@@ -300,9 +300,9 @@ impl Shared {
             let (id, component, entries) = (id.clone(), *component, history.entries.len() as u32);
             let mut inner = self.lock();
             inner.admit(self.options.backlog)?;
-            match inner.apply(Op::Move { id: id.clone(), component, entries, replayed }, &self.signals) {
+            match inner.apply(Op::Move { id: id.clone(), component, entries, replayed }) {
                 Ok(_) => {
-                    inner.progressed(&id, &self.signals);
+                    inner.progressed(&id);
                     return Ok(Moved::Done);
                 }
                 Err(Rejection::GotOn(_)) => {}

@@ -7,7 +7,7 @@ use machine::{Component, Entry, Id, Op, Outcome, Output, Payload, Promise, Rejec
 use tokio::sync::{Notify, oneshot};
 
 use super::inner::{Inner, Release};
-use super::{Error, Partition, Shared};
+use super::{Error, Partition, committer, workers};
 use crate::store::{Page, Reader, StoreError};
 
 /// How many promises a list looks at for one page, at most.
@@ -62,48 +62,63 @@ impl Partition {
         let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm)).await;
         let component = compiled.map_err(|error| Error::Broken(format!("compiling a component: {error}")))??;
         let digest = component.digest;
-        self.submit(Op::Install { component: component.clone() }).await?;
-        let installed = self.read(|inner, _| inner.view.component(&digest).cloned()).await?;
+        self.submit(|_| Op::Install { component: component.clone() }).await?;
+        let installed = self.read(|inner| inner.view.component(&digest).cloned()).await?;
         Ok(installed.unwrap_or(component))
     }
 
     /// The components that functions are called from, by name.
     pub async fn components(&self) -> Result<Vec<Component>, Error> {
-        self.read(|inner, _| inner.view.current_components().cloned().collect()).await
+        self.read(|inner| inner.view.current_components().cloned().collect()).await
     }
 
     /// The current component that has a function of this name, and the function's index in it.
-    pub fn function(&self, name: &str) -> Option<(Component, usize)> {
-        let inner = self.shared.lock();
-        let component = inner.view.exporter(name)?;
+    pub fn function(&self, name: &str) -> Option<(Arc<Component>, usize)> {
+        let component = self.shared.lock().view.shared_exporter(name)?;
         let index = component.functions.iter().position(|function| function.name == name)?;
-        Some((component.clone(), index))
+        Some((component, index))
     }
 
-    /// Call a function, or find the call that has the id. `true`: it was called now.
-    pub async fn invoke(&self, invocation: Invocation) -> Result<bool, Error> {
-        match self.submit(self.op(invocation)).await? {
-            Reply::Promise { created } => Ok(created),
-            _ => Ok(false),
-        }
+    /// Call a function, or find the call that has the id: the promise as it is then, and whether it was called now.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<(Arc<Promise>, bool), Error> {
+        let id = invocation.id.clone();
+        let (reply, promise, durable) = {
+            let mut inner = self.shared.lock();
+            inner.admit(self.shared.options.backlog)?;
+            let op = invocation.op(inner.now());
+            let reply = inner.apply(op);
+            workers::help(&mut inner, &id);
+            let promise = inner.promise(&id);
+            let durable = inner.durable();
+            committer::help(&mut inner);
+            (reply, promise, durable)
+        };
+        self.until(durable).await?;
+        let created = reply? == Reply::Promise { created: true };
+        Ok((promise.ok_or(Rejection::NoPromise(id))?, created))
     }
 
     /// Call a function, or find the call that has the id, and wait until it has its outcome: the promise, and whether
     /// it was called now. When the wait is over before that, the promise is as it is then.
     ///
-    /// It costs one flush of the disk, where `invoke` and `wait` one after the other cost two.
+    /// It costs one flush of the disk, where `invoke` and `wait` one after the other cost two. When little is going on,
+    /// all of it is done by the thread that asks, down to the flush: to wake another one takes longer. That thread is
+    /// kept for no more than a time slice of the guest and a flush.
     pub async fn invoke_and_wait(&self, invocation: Invocation, wait: Duration) -> Result<(Arc<Promise>, bool), Error> {
         let id = invocation.id.clone();
-        let op = self.op(invocation);
         let (rejected, created, settled) = {
             let mut inner = self.shared.lock();
             inner.admit(self.shared.options.backlog)?;
-            match inner.apply(op, &self.shared.signals) {
+            let op = invocation.op(inner.now());
+            match inner.apply(op) {
                 Ok(reply) => {
                     let created = reply == Reply::Promise { created: true };
-                    (None, created, inner.watch(&id, &self.shared.signals))
+                    let settled = inner.watch(&id);
+                    workers::help(&mut inner, &id);
+                    committer::help(&mut inner);
+                    (None, created, settled)
                 }
-                Err(rejection) => (Some((rejection, inner.durable(&self.shared))), false, oneshot::channel().1),
+                Err(rejection) => (Some((rejection, inner.durable())), false, oneshot::channel().1),
             }
         };
         if let Some((rejection, durable)) = rejected {
@@ -121,10 +136,10 @@ impl Partition {
     pub async fn wait(&self, id: &Id, wait: Duration) -> Result<Arc<Promise>, Error> {
         let settled = {
             let mut inner = self.shared.lock();
-            if inner.promise(id, &self.shared.signals).is_none() {
+            if inner.promise(id).is_none() {
                 return Err(Rejection::NoPromise(id.clone()).into());
             }
-            inner.watch(id, &self.shared.signals)
+            inner.watch(id)
         };
         match tokio::time::timeout(wait, settled).await {
             Ok(Ok(promise)) => Ok(promise),
@@ -140,8 +155,7 @@ impl Partition {
 
     /// Make a promise, or find it. `true`: it was made now.
     pub async fn create_promise(&self, id: Id, param: Payload, timeout: Duration) -> Result<bool, Error> {
-        let timeout_at = self.deadline(timeout);
-        match self.submit(Op::CreatePromise { id, param, timeout_at }).await? {
+        match self.submit(|now| Op::CreatePromise { id, param, timeout_at: after(now, timeout) }).await? {
             Reply::Promise { created } => Ok(created),
             _ => Ok(false),
         }
@@ -149,23 +163,23 @@ impl Partition {
 
     /// Settle a promise, or end an execution.
     pub async fn settle(&self, id: Id, outcome: Outcome) -> Result<(), Error> {
-        self.submit(Op::Settle { id, outcome }).await.map(drop)
+        self.submit(|_| Op::Settle { id, outcome }).await.map(drop)
     }
 
     /// A promise as it is now.
     pub async fn promise(&self, id: &Id) -> Result<Option<Arc<Promise>>, Error> {
-        self.read(|inner, shared| inner.promise(id, &shared.signals)).await
+        self.read(|inner| inner.promise(id)).await
     }
 
     /// The entries of an execution's journal from an index on.
     pub async fn journal(&self, id: &Id, from: u32) -> Result<Vec<Entry>, Error> {
-        let tail = self.read(|inner, _| inner.view.journal(id, from)).await?;
+        let tail = self.read(|inner| inner.view.journal(id, from)).await?;
         Ok(tail.map_or(Ok(Vec::new()), |tail| tail.read())?)
     }
 
     /// The pieces of an execution's output from an index on.
     pub async fn output(&self, id: &Id, from: u32) -> Result<Vec<Output>, Error> {
-        Ok(self.read(|inner, _| inner.view.output(id, from)).await??)
+        Ok(self.read(|inner| inner.view.output(id, from)).await??)
     }
 
     /// Notified whenever an execution has got on, durably.
@@ -207,39 +221,33 @@ impl Partition {
         self.shared.lock().admit(self.shared.options.backlog)
     }
 
-    fn op(&self, invocation: Invocation) -> Op {
-        let Invocation { id, function, arguments, timeout, seed } = invocation;
-        Op::Invoke { id, function, arguments, timeout_at: self.deadline(timeout), seed }
-    }
-
-    fn deadline(&self, timeout: Duration) -> u64 {
-        self.shared.lock().now().saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Apply a record from outside; the answer, once all that it tells of is durable.
-    async fn submit(&self, op: Op) -> Result<Reply, Error> {
+    /// Apply a record from outside, made at the time that it is given; the answer, once all that it tells of is durable.
+    async fn submit(&self, op: impl FnOnce(u64) -> Op) -> Result<Reply, Error> {
         let (reply, durable) = {
             let mut inner = self.shared.lock();
             inner.admit(self.shared.options.backlog)?;
-            let reply = inner.apply(op, &self.shared.signals);
-            (reply, inner.durable(&self.shared))
+            let now = inner.now();
+            let reply = inner.apply(op(now));
+            let durable = inner.durable();
+            committer::help(&mut inner);
+            (reply, durable)
         };
         self.until(durable).await?;
         Ok(reply?)
     }
 
     /// Look at the state; what was seen, once it is durable.
-    pub(super) async fn read<T>(&self, look: impl FnOnce(&mut Inner, &Shared) -> T) -> Result<T, Error> {
+    pub(super) async fn read<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> Result<T, Error> {
         let (seen, durable) = {
             let mut inner = self.shared.lock();
             if let Some(reason) = inner.broken() {
                 return Err(Error::Broken(reason));
             }
-            let seen = look(&mut inner, &self.shared);
+            let seen = look(&mut inner);
             if let Some(reason) = inner.broken() {
                 return Err(Error::Broken(reason));
             }
-            (seen, inner.durable(&self.shared))
+            (seen, inner.durable())
         };
         self.until(durable).await?;
         Ok(seen)
@@ -270,8 +278,7 @@ impl Partition {
                     return Err(Error::Stopping);
                 }
                 inner.write_now = true;
-                shared.signals.write.notify_one();
-                shared.signals.written.wait_for(&mut inner, Duration::from_millis(200));
+                inner.wait_for(|signals| &signals.written, Duration::from_millis(200));
             }
             Ok(())
         });
@@ -303,14 +310,25 @@ impl Partition {
     }
 }
 
+impl Invocation {
+    fn op(self, now: u64) -> Op {
+        let Invocation { id, function, arguments, timeout, seed } = self;
+        Op::Invoke { id, function, arguments, timeout_at: after(now, timeout), seed }
+    }
+}
+
+fn after(now: u64, timeout: Duration) -> u64 {
+    now.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+}
+
 impl Inner {
     /// Completes when all that was applied until now is durable. None: it is.
-    fn durable(&mut self, shared: &Shared) -> Option<oneshot::Receiver<()>> {
+    fn durable(&mut self) -> Option<oneshot::Receiver<()>> {
         if self.applied <= self.committed {
             return None;
         }
         let (waiter, durable) = oneshot::channel();
-        self.hold(Release::Answer(waiter), &shared.signals);
+        self.hold(Release::Answer(waiter));
         Some(durable)
     }
 }

@@ -20,18 +20,17 @@ pub(super) fn run(shared: &Arc<Shared>) {
         let due = inner.view.due(now, AT_ONCE);
         if !due.is_empty() {
             // It rejects nothing: what isn't due, or is settled, is passed over.
-            let _ = inner.apply(Op::Expire { ids: due }, &shared.signals);
-            drop(inner);
-            inner = shared.lock();
+            let _ = inner.apply(Op::Expire { ids: due });
+            inner.unlocked(|_| ());
             continue;
         }
         if retried.elapsed() >= LONGEST {
-            inner.retry_later(&shared.signals);
+            inner.retry_later();
             retried = Instant::now();
         }
         let next = inner.view.next_due();
         inner.timer_at = next;
         let sleep = Duration::from_millis(next.saturating_sub(now)).min(LONGEST);
-        shared.signals.deadline.wait_for(&mut inner, sleep);
+        inner.wait_for(|signals| &signals.deadline, sleep);
     }
 }

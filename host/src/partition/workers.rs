@@ -3,21 +3,27 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use machine::{Completion, Id, Op, Outcome, Progress, Promise, Rejection, Reply, Rest, State, TaskState};
-use parking_lot::MutexGuard;
+use ahash::RandomState;
+use machine::{Completion, Id, Op, Outcome, Progress, Promise, PromiseKind, Rejection, Reply, Rest, State, TaskState};
 
+use super::Shared;
 use super::faults::{self, Point};
 use super::inner::Inner;
+use super::locked::Locked;
 use super::turn::{Done, Failed, Resting, replay};
-use super::{Shared, Signals};
 use crate::store::JournalTail;
 
 /// How many turns a session may take before others get theirs.
 const TURNS: usize = 64;
+/// A session that sleeps for longer than this isn't kept in memory, if its journal is short: it is soon replayed.
+const LONG_MS: u64 = 10_000;
+const SHORT_JOURNAL: u32 = 1_000;
+/// The most steps that are looked at to find that out.
+const FEW_STEPS: usize = 4;
 
 /// The sessions that are in memory, and the executions that want one.
 pub(super) struct Sessions {
-    by_id: HashMap<Id, Live>,
+    by_id: HashMap<Id, Live, RandomState>,
     queue: VecDeque<Id>,
     /// Waiting sessions, the longest rested first; some have gone on since.
     warm: VecDeque<(Id, u64)>,
@@ -28,6 +34,8 @@ pub(super) struct Sessions {
     bytes: usize,
     bytes_limit: usize,
     running: usize,
+    /// Workers that wait for something to do.
+    idle: usize,
     /// Counts rests, to tell them apart.
     rests: u64,
     /// Sessions that have ended, to be dropped without the lock.
@@ -51,7 +59,7 @@ pub(super) enum Live {
 impl Sessions {
     pub(super) fn new(limit: usize, bytes_limit: usize) -> Sessions {
         Sessions {
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             queue: VecDeque::new(),
             warm: VecDeque::new(),
             count: 0,
@@ -59,25 +67,39 @@ impl Sessions {
             bytes: 0,
             bytes_limit,
             running: 0,
+            idle: 0,
             rests: 0,
             ended: Vec::new(),
             later: Vec::new(),
         }
     }
 
-    /// An execution can go on. `true`: it is new in the queue.
-    pub(super) fn queue(&mut self, id: Id) -> bool {
+    /// An execution can go on.
+    pub(super) fn queue(&mut self, id: Id) {
         let live = match self.by_id.remove(&id) {
             None => Live::Queued(None),
             Some(Live::Warm(resting, _)) => Live::Queued(Some(resting)),
             Some(other) => {
                 self.by_id.insert(id, other);
-                return false;
+                return;
             }
         };
         self.by_id.insert(id.clone(), live);
         self.queue.push_back(id);
-        true
+    }
+
+    /// How many workers have something to do and wait.
+    pub(super) fn wanted_workers(&self) -> usize {
+        self.idle.min(self.queue.len())
+    }
+
+    /// Take an execution from the queue, if it is alone there and a worker would have to be woken for it.
+    fn take_alone(&mut self, id: &Id) -> bool {
+        let is_alone = self.idle > 0 && self.queue.len() == 1 && self.queue[0] == *id;
+        if is_alone {
+            self.queue.clear();
+        }
+        is_alone
     }
 
     /// An execution has ended: its session has nothing more to do.
@@ -165,24 +187,20 @@ enum Work {
 pub(super) fn run(shared: &Arc<Shared>) {
     let mut inner = shared.lock();
     loop {
-        inner = drop_ended(shared, inner);
+        drop_ended(&mut inner);
         if inner.stopping {
-            // The committer and the writer end after the last turn.
-            shared.signals.recorded.notify_all();
-            shared.signals.write.notify_all();
             return;
         }
         let Some(id) = inner.sessions.queue.pop_front() else {
-            shared.signals.queued.wait(&mut inner);
+            inner.sessions.idle += 1;
+            inner.wait(|signals| &signals.queued);
+            inner.sessions.idle -= 1;
             continue;
         };
-        let Some(mut work) = inner.next_work(&id, &shared.signals) else { continue };
+        let Some(mut work) = inner.next_work(&id) else { continue };
         for turn in 1.. {
-            drop(inner);
-            let done = perform(shared, work);
-            faults::pass(Point::MidTurn);
-            inner = shared.lock();
-            match inner.record(&id, done, turn < TURNS, &shared.signals) {
+            let done = inner.unlocked(|shared| perform(shared, work));
+            match inner.record(&id, done, turn < TURNS) {
                 Some(more) => work = more,
                 None => break,
             }
@@ -190,18 +208,28 @@ pub(super) fn run(shared: &Arc<Shared>) {
     }
 }
 
-fn drop_ended<'a>(shared: &'a Shared, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
-    if inner.sessions.ended.is_empty() {
-        return inner;
+/// Give an execution that was just queued its first turn, if nothing else is queued and no worker is awake: it would have
+/// to be woken, which takes longer than most turns.
+pub(super) fn help(inner: &mut Locked<'_>, id: &Id) {
+    if inner.stopping || !inner.sessions.take_alone(id) {
+        return;
     }
-    let ended = std::mem::take(&mut inner.sessions.ended);
-    drop(inner);
-    drop(ended);
-    shared.lock()
+    if let Some(work) = inner.next_work(id) {
+        let done = inner.unlocked(|shared| perform(shared, work));
+        inner.record(id, done, false);
+        drop_ended(inner);
+    }
+}
+
+fn drop_ended(inner: &mut Locked<'_>) {
+    if !inner.sessions.ended.is_empty() {
+        let ended = std::mem::take(&mut inner.sessions.ended);
+        inner.unlocked(|_| drop(ended));
+    }
 }
 
 fn perform(shared: &Shared, work: Work) -> Result<Done, (u32, Failed)> {
-    match work {
+    let done = match work {
         Work::Begin { promise, version, tail } => {
             replay(shared, &promise, version, tail).map_err(|failed| (version, failed))
         }
@@ -213,14 +241,16 @@ fn perform(shared: &Shared, work: Work) -> Result<Done, (u32, Failed)> {
             let version = resting.version;
             resting.go_on(None).map_err(|failed| (version, failed))
         }
-    }
+    };
+    faults::pass(Point::MidTurn);
+    done
 }
 
 impl Inner {
     /// Take an execution from the queue. None: there is nothing to do for it now.
-    fn next_work(&mut self, id: &Id, signals: &Signals) -> Option<Work> {
+    fn next_work(&mut self, id: &Id) -> Option<Work> {
         match self.sessions.by_id.remove(id)? {
-            Live::Queued(None) => self.begin(id, signals),
+            Live::Queued(None) => self.begin(id),
             Live::Queued(Some(resting)) => {
                 self.sessions.by_id.insert(id.clone(), Live::Running);
                 self.sessions.running += 1;
@@ -234,12 +264,12 @@ impl Inner {
         }
     }
 
-    fn begin(&mut self, id: &Id, signals: &Signals) -> Option<Work> {
+    fn begin(&mut self, id: &Id) -> Option<Work> {
         if !self.sessions.make_room() {
             self.sessions.queue(id.clone());
             return None;
         }
-        let Ok(Reply::Acquired { version }) = self.apply(Op::Acquire { id: id.clone() }, signals) else { return None };
+        let Ok(Reply::Acquired { version }) = self.apply(Op::Acquire { id: id.clone() }) else { return None };
         let promise = self.view.get(id)?;
         let tail = self.view.journal(id, 0)?;
         self.sessions.by_id.insert(id.clone(), Live::Running);
@@ -252,6 +282,7 @@ impl Inner {
     fn tell_next(&mut self, id: &Id, resting: Resting) -> Option<Work> {
         match self.next_ready(id) {
             Some((step, completion)) => Some(Work::Tell { resting, step, completion, now: self.now() }),
+            None if self.sleeps_long(id) => self.end_session(id, resting),
             None => {
                 self.sessions.running -= 1;
                 self.sessions.rest(id.clone(), resting);
@@ -260,18 +291,34 @@ impl Inner {
         }
     }
 
+    /// Whether an execution waits for nothing but a time that is far off.
+    fn sleeps_long(&mut self, id: &Id) -> bool {
+        let until = self.now() + LONG_MS;
+        let Some(execution) = self.view.promise(id).and_then(|promise| promise.execution.as_ref()) else {
+            return false;
+        };
+        if execution.open.is_empty() || execution.open.len() > FEW_STEPS || execution.entries > SHORT_JOURNAL {
+            return false;
+        }
+        let awaited = |(step, other): (&u32, &Option<Id>)| other.clone().map_or_else(|| id.child(*step).ok(), Some);
+        let awaited: Vec<Option<Id>> = execution.open.iter().map(awaited).collect();
+        awaited.into_iter().all(|awaited| {
+            let promise = awaited.and_then(|awaited| self.view.promise(&awaited));
+            promise.is_some_and(|promise| match promise.kind {
+                PromiseKind::Sleep => promise.timeout_at > until,
+                // A step of its own work, in which it sleeps.
+                PromiseKind::Step { .. } => true,
+                _ => false,
+            })
+        })
+    }
+
     /// Record a turn. What the worker is to do next with the same session, if it may go on and there is something.
-    fn record(
-        &mut self,
-        id: &Id,
-        done: Result<Done, (u32, Failed)>,
-        may_go_on: bool,
-        signals: &Signals,
-    ) -> Option<Work> {
+    fn record(&mut self, id: &Id, done: Result<Done, (u32, Failed)>, may_go_on: bool) -> Option<Work> {
         let Done { resting, told, events, output, rest } = match done {
             Ok(done) => done,
             Err((version, failed)) => {
-                self.give_up(id, version, failed, signals);
+                self.give_up(id, version, failed);
                 return None;
             }
         };
@@ -282,10 +329,10 @@ impl Inner {
             && self.holds_crash(id)
         {
             let reason = format!("it crashed: {text}");
-            if self.apply(Op::Hold { id: id.clone(), version, reason }, signals).is_ok() {
-                self.progressed(id, signals);
+            if self.apply(Op::Hold { id: id.clone(), version, reason }).is_ok() {
+                self.progressed(id);
             }
-            return self.end_session(id, resting, signals);
+            return self.end_session(id, resting);
         }
         let is_quiet = told.is_none() && events.is_empty() && output.is_empty();
         let is_news = match rest {
@@ -297,43 +344,42 @@ impl Inner {
         let is_finished = matches!(rest, Rest::Finished(_));
         if is_news && !is_stopped {
             let progress = Progress { id: id.clone(), version, told, events, output, rest };
-            match self.apply(Op::Progress(progress), signals) {
-                Ok(_) => self.progressed(id, signals),
-                Err(Rejection::Stale(_)) => return self.end_session(id, resting, signals),
+            match self.apply(Op::Progress(progress)) {
+                Ok(_) => self.progressed(id),
+                Err(Rejection::Stale(_)) => return self.end_session(id, resting),
                 Err(rejection) => {
                     tracing::error!(execution = %id, "{rejection}");
                     let hold = Op::Hold { id: id.clone(), version, reason: rejection.to_string() };
-                    let _ = self.apply(hold, signals);
-                    return self.end_session(id, resting, signals);
+                    let _ = self.apply(hold);
+                    return self.end_session(id, resting);
                 }
             }
         }
         // Applying the record may have stopped it as well.
         if is_finished || self.is_stopped(id) {
-            return self.end_session(id, resting, signals);
+            return self.end_session(id, resting);
         }
         if resting.is_halfway || (!may_go_on && self.has_ready(id)) {
             self.sessions.running -= 1;
             self.sessions.requeue(id.clone(), resting);
-            signals.queued.notify_one();
             return None;
         }
         self.tell_next(id, resting)
     }
 
-    fn end_session(&mut self, id: &Id, resting: Resting, signals: &Signals) -> Option<Work> {
+    fn end_session(&mut self, id: &Id, resting: Resting) -> Option<Work> {
         self.sessions.running -= 1;
         self.sessions.by_id.remove(id);
         self.sessions.end(resting);
         // It may have been moved while a worker had it: then it begins again.
         let task = self.view.promise(id).and_then(|promise| promise.execution.as_ref()).map(|e| e.task.state);
-        if task == Some(TaskState::Runnable) && self.sessions.queue(id.clone()) {
-            signals.queued.notify_one();
+        if task == Some(TaskState::Runnable) {
+            self.sessions.queue(id.clone());
         }
         None
     }
 
-    fn give_up(&mut self, id: &Id, version: u32, failed: Failed, signals: &Signals) {
+    fn give_up(&mut self, id: &Id, version: u32, failed: Failed) {
         self.sessions.running -= 1;
         self.sessions.count -= 1;
         self.sessions.by_id.remove(id);
@@ -341,8 +387,8 @@ impl Inner {
             Failed::Diverged(difference) => {
                 let reason = difference.to_string();
                 tracing::error!(execution = %id, "{reason}");
-                let _ = self.apply(Op::Hold { id: id.clone(), version, reason }, signals);
-                self.progressed(id, signals);
+                let _ = self.apply(Op::Hold { id: id.clone(), version, reason });
+                self.progressed(id);
             }
             Failed::Unable(error) => {
                 tracing::error!(execution = %id, "it can't be run, and is tried again: {error}");
@@ -352,11 +398,7 @@ impl Inner {
     }
 
     /// Try again what could not be begun.
-    pub(super) fn retry_later(&mut self, signals: &Signals) {
-        for id in std::mem::take(&mut self.sessions.later) {
-            if self.sessions.queue(id) {
-                signals.queued.notify_one();
-            }
-        }
+    pub(super) fn retry_later(&mut self) {
+        std::mem::take(&mut self.sessions.later).into_iter().for_each(|id| self.sessions.queue(id));
     }
 }

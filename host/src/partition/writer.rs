@@ -6,11 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
-
 use super::Shared;
 use super::faults::{self, Point};
-use super::inner::Inner;
+use super::locked::Locked;
 use crate::store::Store;
 
 /// How long changes are gathered, so that what changes often is written once.
@@ -19,22 +17,22 @@ const GATHER: Duration = Duration::from_millis(500);
 pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
     let mut inner = shared.lock();
     loop {
-        gather(shared, &mut inner);
+        gather(&mut inner);
         if inner.unwritten() {
             let cut = inner.cut();
             inner.wanted = inner.wanted.max(cut.applied);
-            shared.signals.recorded.notify_one();
             while inner.committed < cut.applied && inner.broken().is_none() {
-                shared.signals.committed.wait(&mut inner);
+                inner.wait(|signals| &signals.committed);
             }
             if inner.broken().is_some() {
                 return;
             }
-            drop(inner);
-            faults::pass(Point::BeforeWrite);
-            let written = store.write(&cut).and_then(|saved| Ok((saved, store.reader()?)));
-            faults::pass(Point::AfterWrite);
-            inner = shared.lock();
+            let written = inner.unlocked(|_| {
+                faults::pass(Point::BeforeWrite);
+                let written = store.write(&cut).and_then(|saved| Ok((saved, store.reader()?)));
+                faults::pass(Point::AfterWrite);
+                written
+            });
             match written {
                 Ok((saved, reader)) => inner.cut_was_written(&cut, saved, reader),
                 Err(error) => return inner.fail(error.to_string()),
@@ -47,19 +45,19 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
                 return;
             }
             // The worker of the last turn says when it is over. It needs the lock for that.
-            shared.signals.write.wait_for(&mut inner, GATHER);
+            inner.wait_for(|signals| &signals.write, GATHER);
         }
     }
 }
 
 /// Until there is enough to write, or it was long enough ago, or somebody wants to read.
-fn gather(shared: &Shared, inner: &mut MutexGuard<'_, Inner>) {
+fn gather(inner: &mut Locked<'_>) {
     let begun = Instant::now();
     loop {
         let waited = begun.elapsed();
         if inner.write_now || inner.stopping || inner.is_cut_due() || waited >= GATHER {
             return;
         }
-        shared.signals.write.wait_for(inner, GATHER - waited);
+        inner.wait_for(|signals| &signals.write, GATHER - waited);
     }
 }

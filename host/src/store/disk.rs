@@ -44,7 +44,8 @@ impl Disk {
         self.full.lock().clone()
     }
 
-    fn patiently<T>(&self, path: &Path, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    /// Write, and wait for room if there is none.
+    pub(crate) fn patiently<T>(&self, path: &Path, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let mut waited = false;
         let result = loop {
             match write() {
@@ -69,7 +70,7 @@ impl Disk {
 }
 
 /// Whether a write failed for want of room, so that the same write can succeed later.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The format of rows, journals and log records. A file of every older format is kept under `tests/formats`.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 const HEADER: usize = 5;
 
 /// Why bytes are no row.

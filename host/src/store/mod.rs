@@ -15,7 +15,8 @@ mod view;
 
 pub use blobs::Blobs;
 pub use disk::Disk;
+pub(crate) use disk::is_full;
+pub(crate) use encoding::FORMAT;
 pub use encoding::{Corrupt, decode_entries, seal, unseal};
 pub use tables::{Cut, Page, Reader, Row, Saved, Store, StoreError};
-pub(crate) use tables::{failed, open_checked};
 pub use view::{JournalTail, View};

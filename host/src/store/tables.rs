@@ -69,9 +69,18 @@ pub enum StoreError {
         #[source]
         error: Box<redb::Error>,
     },
+    /// The disk under another file than the store didn't do as asked.
+    #[error("{doing} failed: {error}")]
+    File {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        error: std::io::Error,
+    },
 }
 
-pub(crate) fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
+fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> StoreError {
     move |error| StoreError::Redb { doing, error: Box::new(error.into()) }
 }
 
@@ -277,7 +286,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
 }
 
 /// Open a redb file, or make it. A file of a moderate size is checked whole; of a larger one, what is read is checked.
-pub(crate) fn open_checked(path: &Path, cache_bytes: usize, disk: &Arc<Disk>) -> Result<Database, StoreError> {
+fn open_checked(path: &Path, cache_bytes: usize, disk: &Arc<Disk>) -> Result<Database, StoreError> {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes).set_check_integrity_on_open(size <= CHECKED_AT_OPEN_BYTES);

@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use ahash::RandomState;
 use machine::{Component, Digest, Entry, Id, Output, Promise, State};
+use slab::Slab;
 
 use super::deadlines::Deadlines;
 use super::encoding::{items, push};
@@ -21,17 +23,19 @@ const KEPT_BYTES: usize = 16 << 10;
 
 /// Rows, new entries and deadlines in memory, over the tables.
 pub struct View {
-    slots: HashMap<Id, Slot>,
+    slots: Slab<Slot>,
+    /// Where the slot of a promise is. The hasher is one that nobody outside can aim at.
+    places: HashMap<Id, usize, RandomState>,
     /// Slots that are not saved, in the order in which they were first changed.
-    unsaved: Vec<Id>,
-    /// Slots that were saved, the longest ago first; some are gone or unsaved again.
-    clean: VecDeque<Id>,
+    unsaved: Vec<usize>,
+    /// Slots that were saved, the longest ago first; some are another promise's now, or unsaved again.
+    clean: VecDeque<usize>,
     /// How many slots may be kept for reading.
     capacity: usize,
     frozen: Option<Frozen>,
     reader: Arc<Reader>,
     deadlines: Deadlines,
-    components: HashMap<Digest, Component>,
+    components: HashMap<Digest, Arc<Component>>,
     current: BTreeMap<String, Digest>,
     exporters: HashMap<String, Digest>,
     installed: Vec<Component>,
@@ -42,6 +46,8 @@ struct Slot {
     promise: Arc<Promise>,
     saved: Option<Saved>,
     is_unsaved: bool,
+    /// Its row in the frozen cut.
+    frozen: Option<u32>,
     fresh: Option<Box<Fresh>>,
 }
 
@@ -54,9 +60,11 @@ struct Fresh {
     first_output: u32,
 }
 
+/// What is being written. None of its slots is given up meanwhile.
 struct Frozen {
     cut: Arc<Cut>,
-    rows: HashMap<Id, usize>,
+    /// The slots of its rows, in their order.
+    slots: Vec<usize>,
 }
 
 /// Where a journal is: in the tables, and behind that in memory. It can be read without the view.
@@ -64,8 +72,7 @@ pub struct JournalTail {
     reader: Arc<Reader>,
     number: Option<u64>,
     from: u32,
-    frozen: Option<Arc<Cut>>,
-    frozen_row: usize,
+    frozen: Option<(Arc<Cut>, usize)>,
     fresh: Vec<u8>,
     fresh_first: u32,
 }
@@ -74,7 +81,8 @@ impl View {
     /// Of these tables, keeping about so many rows in memory.
     pub fn new(reader: Reader, capacity: usize) -> Result<View, StoreError> {
         let mut view = View {
-            slots: HashMap::new(),
+            slots: Slab::new(),
+            places: HashMap::default(),
             unsaved: Vec::new(),
             clean: VecDeque::new(),
             capacity,
@@ -115,7 +123,12 @@ impl View {
 
     /// The components that are current, by name.
     pub fn current_components(&self) -> impl Iterator<Item = &Component> {
-        self.current.values().filter_map(|digest| self.components.get(digest))
+        self.current.values().filter_map(|digest| self.components.get(digest)).map(|component| &**component)
+    }
+
+    /// The current component that exports a function of this name, to be kept.
+    pub fn shared_exporter(&self, function: &str) -> Option<Arc<Component>> {
+        self.components.get(self.exporters.get(function)?).cloned()
     }
 
     /// Components with this name (the current one), this digest, or a digest that begins so.
@@ -125,7 +138,7 @@ impl View {
             Some(digest) => component.digest == *digest,
             None => !text.is_empty() && component.digest.to_string().starts_with(text),
         };
-        self.components.values().filter(is_named)
+        self.components.values().map(|component| &**component).filter(is_named)
     }
 
     /// Promises whose deadline has passed, the earliest first, at most `limit`.
@@ -157,16 +170,14 @@ impl View {
 
     /// Where the journal of an execution is, from an entry on.
     pub fn journal(&mut self, id: &Id, from: u32) -> Option<JournalTail> {
-        let reader = self.reader.clone();
-        let frozen = self.frozen.as_ref().and_then(|f| f.rows.get(id).map(|row| (f.cut.clone(), *row)));
-        let slot = self.slot(id)?;
+        let place = self.place(id)?;
+        let slot = &self.slots[place];
         let fresh = slot.fresh.as_deref();
         Some(JournalTail {
-            reader,
+            reader: self.reader.clone(),
             number: slot.saved.map(|saved| saved.number),
             from,
-            frozen_row: frozen.as_ref().map_or(0, |(_, row)| *row),
-            frozen: frozen.map(|(cut, _)| cut),
+            frozen: self.frozen(slot),
             fresh: fresh.map_or(Vec::new(), |fresh| fresh.journal.clone()),
             fresh_first: fresh.map_or(0, |fresh| fresh.first_entry),
         })
@@ -174,15 +185,14 @@ impl View {
 
     /// The output of an execution, from a piece on.
     pub fn output(&mut self, id: &Id, from: u32) -> Result<Vec<Output>, StoreError> {
-        let reader = self.reader.clone();
-        let frozen = self.frozen.as_ref().and_then(|f| f.rows.get(id).map(|row| (f.cut.clone(), *row)));
-        let Some(slot) = self.slot(id) else { return Ok(Vec::new()) };
-        let mut found = slot.saved.map_or(Ok(Vec::new()), |saved| reader.output(saved.number, from))?;
+        let Some(place) = self.place(id) else { return Ok(Vec::new()) };
+        let slot = &self.slots[place];
+        let mut found = slot.saved.map_or(Ok(Vec::new()), |saved| self.reader.output(saved.number, from))?;
         let mut add = |run: &[u8], first: u32| {
             let pieces: Vec<Output> = items(run).expect("it was encoded by this process");
             found.extend(pieces.into_iter().skip(from.saturating_sub(first) as usize));
         };
-        if let Some((cut, row)) = frozen {
+        if let Some((cut, row)) = self.frozen(slot) {
             add(&cut.rows[row].output, cut.rows[row].first_output);
         }
         if let Some(fresh) = &slot.fresh {
@@ -196,12 +206,12 @@ impl View {
         assert!(self.frozen.is_none(), "the cut before has been written");
         let mut cut = Cut { applied, now, rows: Vec::with_capacity(self.unsaved.len()), components: Vec::new() };
         cut.components = std::mem::take(&mut self.installed);
-        let mut rows = HashMap::with_capacity(self.unsaved.len());
-        for id in std::mem::take(&mut self.unsaved) {
-            let slot = self.slots.get_mut(&id).expect("what isn't saved is in a slot");
+        let slots = std::mem::take(&mut self.unsaved);
+        for place in &slots {
+            let slot = &mut self.slots[*place];
             slot.is_unsaved = false;
+            slot.frozen = Some(cut.rows.len() as u32);
             let fresh = slot.fresh.take().map_or_else(Fresh::default, |fresh| *fresh);
-            rows.insert(id, cut.rows.len());
             cut.rows.push(Row {
                 promise: slot.promise.clone(),
                 saved: slot.saved,
@@ -212,7 +222,7 @@ impl View {
             });
         }
         let cut = Arc::new(cut);
-        self.frozen = Some(Frozen { cut: cut.clone(), rows });
+        self.frozen = Some(Frozen { cut: cut.clone(), slots });
         cut
     }
 
@@ -220,19 +230,19 @@ impl View {
     pub fn cut_was_written(&mut self, saved: Vec<Saved>, reader: Reader) {
         let frozen = self.frozen.take().expect("a cut was frozen");
         self.reader = Arc::new(reader);
-        for (row, saved) in frozen.cut.rows.iter().zip(saved) {
-            let id = &row.promise.id;
-            let Some(slot) = self.slots.get_mut(id) else { continue };
+        for ((row, saved), place) in frozen.cut.rows.iter().zip(saved).zip(frozen.slots) {
+            let slot = &mut self.slots[place];
+            slot.frozen = None;
             slot.saved = Some(saved);
             if !slot.is_unsaved {
                 if size(&slot.promise) > KEPT_BYTES {
-                    self.slots.remove(id);
+                    self.give_up(place);
                 } else {
-                    self.clean.push_back(id.clone());
+                    self.clean.push_back(place);
                 }
             }
             if saved.deadline {
-                self.deadlines.saved(row.promise.timeout_at, id);
+                self.deadlines.saved(row.promise.timeout_at, &row.promise.id);
             }
         }
         self.shrink();
@@ -241,50 +251,85 @@ impl View {
     fn shrink(&mut self) {
         if self.clean.len() > 4 * self.capacity {
             // A row that changes often is in here as often.
-            self.clean = self.slots.iter().filter(|(_, slot)| !slot.is_unsaved).map(|(id, _)| id.clone()).collect();
+            self.clean = self.slots.iter().filter(|(_, slot)| !slot.is_unsaved).map(|(place, _)| place).collect();
         }
         while self.slots.len() > self.capacity {
-            let Some(id) = self.clean.pop_front() else { break };
-            if self.slots.get(&id).is_some_and(|slot| !slot.is_unsaved && slot.saved.is_some()) {
-                self.slots.remove(&id);
+            let Some(place) = self.clean.pop_front() else { break };
+            if self.slots.get(place).is_some_and(|slot| !slot.is_unsaved && slot.saved.is_some()) {
+                self.give_up(place);
             }
         }
         // A cut of a burst leaves room that nothing will need again.
         if self.slots.capacity() > 4 * self.slots.len().max(self.capacity) {
+            let (places, mut moved) = (&mut self.places, HashMap::new());
+            self.slots.compact(|slot, before, now| {
+                moved.insert(before, now);
+                places.insert(slot.promise.id.clone(), now);
+                true
+            });
+            for place in self.unsaved.iter_mut().chain(&mut self.clean) {
+                *place = moved.get(place).copied().unwrap_or(*place);
+            }
             self.slots.shrink_to_fit();
-            self.clean.shrink_to_fit();
+            self.places.shrink_to_fit();
             self.unsaved.shrink_to_fit();
+            self.clean.shrink_to_fit();
         }
     }
 
-    fn slot(&mut self, id: &Id) -> Option<&mut Slot> {
-        if !self.slots.contains_key(id) {
-            match self.reader.promise(id.as_str()) {
-                Ok(Some((promise, saved))) => {
-                    let id = promise.id.clone();
-                    let slot = Slot { promise: Arc::new(promise), saved: Some(saved), is_unsaved: false, fresh: None };
-                    self.clean.push_back(id.clone());
-                    self.slots.insert(id, slot);
-                }
-                Ok(None) => return None,
-                Err(error) => {
-                    self.latch(error);
-                    return None;
-                }
+    fn give_up(&mut self, place: usize) {
+        let slot = self.slots.remove(place);
+        self.places.remove(&slot.promise.id);
+    }
+
+    fn keep(&mut self, id: Id, promise: Promise, saved: Option<Saved>) -> usize {
+        let is_unsaved = saved.is_none();
+        let slot = Slot { promise: Arc::new(promise), saved, is_unsaved, frozen: None, fresh: None };
+        let place = self.slots.insert(slot);
+        if is_unsaved {
+            self.unsaved.push(place);
+        } else {
+            self.clean.push_back(place);
+        }
+        let before = self.places.insert(id, place);
+        debug_assert!(before.is_none(), "the machine creates only what isn't there");
+        place
+    }
+
+    /// Where the slot of a promise is: one is made if the tables have the promise.
+    fn place(&mut self, id: &Id) -> Option<usize> {
+        if let Some(place) = self.places.get(id) {
+            return Some(*place);
+        }
+        match self.reader.promise(id.as_str()) {
+            Ok(Some((promise, saved))) => Some(self.keep(promise.id.clone(), promise, Some(saved))),
+            Ok(None) => None,
+            Err(error) => {
+                self.latch(error);
+                None
             }
         }
-        self.slots.get_mut(id)
+    }
+
+    fn slot(&mut self, id: &Id) -> Option<&Slot> {
+        let place = self.place(id)?;
+        Some(&self.slots[place])
     }
 
     /// The slot of a promise that is about to change.
     fn slot_mut(&mut self, id: &Id) -> Option<&mut Slot> {
-        self.slot(id)?;
-        let slot = self.slots.get_mut(id)?;
+        let place = self.place(id)?;
+        let slot = &mut self.slots[place];
         if !slot.is_unsaved {
             slot.is_unsaved = true;
-            self.unsaved.push(id.clone());
+            self.unsaved.push(place);
         }
         Some(slot)
+    }
+
+    /// The row of a slot in the frozen cut, if it has one.
+    fn frozen(&self, slot: &Slot) -> Option<(Arc<Cut>, usize)> {
+        Some((self.frozen.as_ref()?.cut.clone(), slot.frozen? as usize))
     }
 
     fn latch(&mut self, error: StoreError) {
@@ -298,7 +343,7 @@ impl View {
         for function in &component.functions {
             self.exporters.insert(function.name.clone(), component.digest);
         }
-        self.components.insert(component.digest, component);
+        self.components.insert(component.digest, Arc::new(component));
     }
 }
 
@@ -321,10 +366,7 @@ impl State for View {
         if promise.outcome.is_none() {
             self.deadlines.arm(promise.timeout_at, id.clone());
         }
-        self.unsaved.push(id.clone());
-        let slot = Slot { promise: Arc::new(promise), saved: None, is_unsaved: true, fresh: None };
-        let before = self.slots.insert(id, slot);
-        debug_assert!(before.is_none(), "the machine creates only what isn't there");
+        self.keep(id, promise, None);
     }
 
     fn disarm(&mut self, timeout_at: u64, id: &Id) {
@@ -352,11 +394,11 @@ impl State for View {
     }
 
     fn component(&self, digest: &Digest) -> Option<&Component> {
-        self.components.get(digest)
+        self.components.get(digest).map(|component| &**component)
     }
 
     fn exporter(&self, function: &str) -> Option<&Component> {
-        self.components.get(self.exporters.get(function)?)
+        self.components.get(self.exporters.get(function)?).map(|component| &**component)
     }
 
     fn install(&mut self, component: Component) {
@@ -376,8 +418,8 @@ impl JournalTail {
             let run: Vec<Entry> = items(run).expect("it was encoded by this process");
             entries.extend(run.into_iter().skip(self.from.saturating_sub(first) as usize));
         };
-        if let Some(cut) = &self.frozen {
-            let row = &cut.rows[self.frozen_row];
+        if let Some((cut, row)) = &self.frozen {
+            let row = &cut.rows[*row];
             add(&row.journal, row.first_entry);
         }
         add(&self.fresh, self.fresh_first);

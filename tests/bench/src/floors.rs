@@ -40,14 +40,13 @@ pub(crate) fn disk(report: &mut Report, directory: &Path) -> Result<()> {
     }
     report.add(Figure::new(FLUSH).times(&Times::new(times)));
 
-    let path = directory.join("log.redb");
-    let mut log = EmbeddedLog::open(&path, [1; 16], 0, &Arc::new(Disk::default()))?;
+    let mut log = EmbeddedLog::open(directory, [1; 16], 0, &Arc::new(Disk::default()))?;
     let mut times = Vec::new();
     for first in 1..=1_000 {
         let mut bytes = 200u32.to_le_bytes().to_vec();
         bytes.resize(204, 7);
         let start = Instant::now();
-        // The log of a host at work is short: its rows go once they are in the store.
+        // The log of a host at work is short: what is in the store is trimmed.
         log.append(&Group { first, count: 1, bytes }, first.saturating_sub(8))?;
         times.push(start.elapsed());
     }
