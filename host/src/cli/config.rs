@@ -21,7 +21,7 @@ pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
 /// Read where it matters: see `partition/faults.rs`.
 const KILL_VARIABLE: &str = "HOST_KILL_AT";
 /// Promises that are kept in memory. They are about 1 KiB each; those that aren't are read from the store when needed.
-const PROMISES: usize = 50_000;
+const PROMISES: usize = 20_000;
 
 /// What can be set. Everything is optional here; the defaults are in [`Settings::resolve`].
 #[derive(Args, Clone, Debug, Default, Deserialize)]
