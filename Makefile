@@ -25,7 +25,7 @@ run: build ## Build everything, start a host on ./data, and call an example on i
 	@scripts/run $(HOST) $(foreach example,$(EXAMPLES),$(WASM)/$(example).wasm)
 
 test: host guests ## Run all tests
-	cargo test --release
+	DURABLE_TEST_COMPONENTS=$(abspath $(WASM)) cargo test --release
 
 bench: host guests ## Measure: latency, throughput, sleepers, recovery, replay; takes minutes, wants an idle machine
 	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) $(BENCH)

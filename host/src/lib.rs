@@ -7,3 +7,4 @@ pub mod partition;
 pub mod replay;
 pub mod runtime;
 pub mod store;
+pub mod testing;

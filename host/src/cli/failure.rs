@@ -20,6 +20,9 @@ pub(super) enum Failure {
     /// `serve` can't begin, or can't go on.
     #[error("{0}")]
     Serve(String),
+    /// A test found what it looks for.
+    #[error("{0}")]
+    Test(String),
     /// Nothing was sent: nobody listens there.
     #[error(
         "there is no host at {url}: {reason}\n(start one with `host serve`, or say where it is with --url or HOST_URL)"
@@ -67,7 +70,7 @@ impl Failure {
         match self {
             // Whoever reads has read enough (`| head`): nothing is wrong.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Output(_) | Failure::Serve(_) => 1,
+            Failure::Output(_) | Failure::Serve(_) | Failure::Test(_) => 1,
             Failure::Usage(_) | Failure::File { .. } => 2,
             Failure::Unreachable { .. }
             | Failure::Lost { .. }
@@ -82,6 +85,7 @@ impl Failure {
             Failure::Usage(_) => "usage",
             Failure::File { .. } => "file",
             Failure::Serve(_) => "serve",
+            Failure::Test(_) => "test",
             Failure::Unreachable { .. } => "unreachable",
             Failure::Lost { .. } => "connection_lost",
             Failure::Refused { code, .. } => code,

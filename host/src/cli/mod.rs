@@ -4,7 +4,8 @@
 //! JSON document, errors included. The exit status tells the cases apart that a script needs:
 //!
 //! - 0: it was done; a function that was waited for has its result
-//! - 1: the function that was waited for failed: rejected, crashed, timed out or canceled. For `serve`: it can't serve
+//! - 1: the function that was waited for failed: rejected, crashed, timed out or canceled. For `serve`: it can't serve. For
+//!   what looks (`check`, `test`, …): it found what it looks for
 //! - 2: the command doesn't make sense as it was given
 //! - 3: the host can't be reached, or refused
 //!
@@ -29,6 +30,7 @@ mod promises;
 mod resume;
 mod screen;
 mod serve;
+mod test;
 mod times;
 mod tree;
 mod units;
@@ -79,6 +81,7 @@ enum Verb {
     Tree(tree::Tree),
     Journal(journal::Journal),
     Logs(logs::Logs),
+    Test(Box<test::TestVerb>),
     Resume(resume::Resume),
     Fork(resume::Fork),
     Cancel(cancel::Cancel),
@@ -118,12 +121,16 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Ending, Failure> {
     let screen = Screen::new(cli.json);
-    if let Verb::Serve(serve) = cli.verb {
-        return serve.run(&screen);
-    }
+    // These need no host.
+    let verb = match cli.verb {
+        Verb::Serve(verb) => return verb.run(&screen),
+        Verb::Test(verb) => return verb.run(&screen),
+        verb => verb,
+    };
     let context = Context { client: Client::new(&cli.url)?, screen };
-    match cli.verb {
-        Verb::Serve(serve) => serve.run(&context.screen),
+    match verb {
+        Verb::Serve(verb) => verb.run(&context.screen),
+        Verb::Test(verb) => verb.run(&context.screen),
         Verb::Upload(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
         Verb::Upgrade(verb) => verb.run(&context),

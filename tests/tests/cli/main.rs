@@ -2,6 +2,7 @@
 
 mod moves;
 mod serve;
+mod testing;
 mod verbs;
 
 use std::io::Write;

@@ -215,6 +215,7 @@ fn help_and_mistakes() {
         "tree",
         "journal",
         "logs",
+        "test",
         "resume",
         "fork",
         "cancel",
