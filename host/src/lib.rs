@@ -4,6 +4,7 @@ pub mod api;
 pub mod cli;
 pub mod log;
 pub mod partition;
+pub mod protocol;
 pub mod replay;
 pub mod runtime;
 pub mod store;

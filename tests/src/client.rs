@@ -55,6 +55,8 @@ impl Client {
     fn with_timeout(url: &str, timeout: Duration) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // 300 is an answer of the promise protocol, and leads nowhere.
+            .max_redirects(0)
             .timeout_global(Some(timeout))
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)

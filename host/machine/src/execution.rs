@@ -90,7 +90,7 @@ pub enum Answer {
     Here(Completion),
 }
 
-/// The claim on advancing an execution.
+/// The claim on advancing an execution, here or elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Whether there is something to do.
@@ -103,14 +103,29 @@ pub struct Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// A session can go on: it hasn't come to rest, or there is something to tell it.
+    /// A session can go on: it hasn't come to rest, or there is something to tell it. Elsewhere: a worker can take it.
     Runnable,
     /// Everything that it can do is done until something that it waits for is settled.
     Suspended,
-    /// A replay differed from the journal: it waits for somebody to look at it.
+    /// A replay differed from the journal, or somebody wanted it to stop: it waits for somebody to look at it.
     Held,
     /// It has its result.
     Fulfilled,
+    /// A worker elsewhere has it, until its lease ends.
+    Acquired,
+}
+
+impl TaskState {
+    /// The protocol's word for it.
+    pub fn as_protocol(self) -> &'static str {
+        match self {
+            TaskState::Runnable => "pending",
+            TaskState::Suspended => "suspended",
+            TaskState::Held => "halted",
+            TaskState::Fulfilled => "fulfilled",
+            TaskState::Acquired => "acquired",
+        }
+    }
 }
 
 impl Component {

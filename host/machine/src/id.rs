@@ -13,8 +13,11 @@ pub const MAX_ID_BYTES: usize = 1024;
 
 /// The name of a promise, and of the execution that it is the result of.
 ///
-/// `<root>` at the top of a call tree, `<root>:<n>` at its first level, and `.<n>` for each level below. A root holds
-/// no `:`, so everything before it is the *origin*, which all promises of a tree share.
+/// Ids that are made here are `<root>` at the top of a call tree, `<root>:<n>` at its first level, and `.<n>` for each
+/// level below. A root holds no `:`, so everything before it is the *origin*, which all promises of a tree share.
+///
+/// Clients of the promise protocol name their promises themselves, in that way or in others (`<root>.<n>`): any text is
+/// an id if it isn't empty, isn't too long, and has no control characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Id(Arc<str>);
@@ -29,7 +32,7 @@ pub enum IdError {
     #[error("an id has at most {MAX_ROOT_BYTES} bytes; this one has {0}")]
     TooLong(usize),
     /// Over [`MAX_ID_BYTES`].
-    #[error("the call tree is too deep: the id of a step can't exceed {MAX_ID_BYTES} bytes")]
+    #[error("the call tree is too deep: an id can't exceed {MAX_ID_BYTES} bytes")]
     TooDeep,
     /// A colon, which separates a root from its steps.
     #[error("an id can't contain ':' (it separates an execution from its steps): {0:?}")]
@@ -37,9 +40,6 @@ pub enum IdError {
     /// Control characters, spaces, or what would be in the way in an address.
     #[error("an id can't contain {1:?}: {0:?}")]
     Character(String, char),
-    /// After the colon, something that isn't a path of step numbers.
-    #[error("after ':' an id has step numbers separated by '.': {0:?}")]
-    Path(String),
 }
 
 impl Id {
@@ -52,20 +52,18 @@ impl Id {
         Ok(Id(text.into()))
     }
 
-    /// Any id, of a root or of a step.
+    /// Any id, whoever made it.
     pub fn parse(text: &str) -> Result<Id, IdError> {
-        let Some((root, path)) = text.split_once(':') else { return Id::root(text) };
-        check_root(root)?;
+        if text.is_empty() {
+            return Err(IdError::Empty);
+        }
         if text.len() > MAX_ID_BYTES {
             return Err(IdError::TooDeep);
         }
-        let is_step = |part: &str| {
-            part.parse::<u32>().is_ok_and(|n| n > 0) && part.starts_with(|c: char| c.is_ascii_digit() && c != '0')
-        };
-        if !path.split('.').all(is_step) {
-            return Err(IdError::Path(text.into()));
+        match text.chars().find(|c| c.is_control()) {
+            Some(c) => Err(IdError::Character(text.into(), c)),
+            None => Ok(Id(text.into())),
         }
-        Ok(Id(text.into()))
     }
 
     /// The id of this execution's step.
@@ -83,6 +81,13 @@ impl Id {
     /// Whether it is the root of its tree.
     pub fn is_root(&self) -> bool {
         !self.0.contains(':')
+    }
+
+    /// The id of the promise that it would be a step of, as ids are made here. None for a root.
+    pub fn parent(&self) -> Option<Id> {
+        let (origin, path) = self.0.split_once(':')?;
+        let bytes = path.rsplit_once('.').map_or(origin.len(), |(above, _)| origin.len() + 1 + above.len());
+        Some(Id(self.0[..bytes].into()))
     }
 
     /// The text.
@@ -144,6 +149,7 @@ mod tests {
         let grandchild = child.child(2).unwrap();
         assert_eq!((child.as_str(), grandchild.as_str()), ("order-7:1", "order-7:1.2"));
         assert_eq!(grandchild.origin(), "order-7");
+        assert_eq!((root.parent(), child.parent(), grandchild.parent()), (None, Some(root), Some(child)));
         assert_eq!(Id::parse("order-7:1.2"), Ok(grandchild));
     }
 
@@ -156,9 +162,14 @@ mod tests {
         for bad in ["a b", "a/b", "a\nb", "a%20b", ".", ".."] {
             assert!(matches!(Id::root(bad), Err(IdError::Character(..))), "{bad}");
         }
-        for bad in ["a:", "a:0", "a:01", "a:+1", "a:x", "a:1..2", "a:1:2", "a:4294967296"] {
-            assert!(matches!(Id::parse(bad), Err(IdError::Path(_))), "{bad}");
+        for text in ["a:x", "a.1.2", "a:d01", "what a name", "ü/%"] {
+            assert_eq!(Id::parse(text).unwrap().as_str(), text);
         }
+        for bad in ["a\0", "a\nb"] {
+            assert!(matches!(Id::parse(bad), Err(IdError::Character(..))), "{bad:?}");
+        }
+        assert_eq!(Id::parse(""), Err(IdError::Empty));
+        assert_eq!(Id::parse(&"a".repeat(1025)), Err(IdError::TooDeep));
         let mut deep = Id::root("a").unwrap();
         while let Ok(next) = deep.child(1) {
             deep = next;

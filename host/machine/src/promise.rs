@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Execution, Id};
+use crate::{Execution, Foreign, Id};
 
 /// A value as it travels: JSON text between functions, anything at all from elsewhere.
 pub type Payload = Bytes;
@@ -33,6 +33,8 @@ pub struct Promise {
     pub awaiters: BTreeSet<Awaiter>,
     /// The run of a function that settles it.
     pub execution: Option<Box<Execution>>,
+    /// What it has because of clients of the promise protocol.
+    pub foreign: Option<Box<Foreign>>,
 }
 
 /// What a promise stands for.
@@ -140,6 +142,17 @@ impl Outcome {
 }
 
 impl State {
+    /// The promise protocol's word for it.
+    pub fn as_protocol(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Resolved => "resolved",
+            State::Rejected | State::Crashed => "rejected",
+            State::Canceled => "rejected_canceled",
+            State::TimedOut => "rejected_timedout",
+        }
+    }
+
     /// As it is written everywhere: `pending`, `timed_out`, …
     pub fn as_str(self) -> &'static str {
         match self {

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Digest, Entry, Event, Id, Outcome, Output, Payload};
+use crate::{Component, Digest, Entry, Event, Id, Outcome, Output, Payload, Request, Settings};
 
 /// One thing that happened, and when. Applying the same records in the same order gives the same state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// In milliseconds since the Unix epoch. Never less than that of the record before.
+    /// In milliseconds since the Unix epoch. Never less than that of the record before, but for tests that set the time.
     pub now: u64,
     /// What happened.
     pub op: Op,
@@ -45,9 +45,10 @@ pub enum Op {
         /// Never `TimedOut` or `Crashed`.
         outcome: Outcome,
     },
-    /// These deadlines have passed.
+    /// The time has come at which something happens to these promises by itself: deadlines have passed, leases have
+    /// ended, tasks are to be offered, and addresses to be told again.
     Expire {
-        /// Those that haven't, or that are settled, are passed over.
+        /// Those to which nothing happens now are passed over.
         ids: Vec<Id>,
     },
     /// A session is about to advance an execution from its journal. Earlier sessions lose the right to.
@@ -98,6 +99,24 @@ pub enum Op {
         /// The deadline.
         timeout_at: u64,
     },
+    /// A client of the promise protocol asks something.
+    Request(Box<Request>),
+    /// The next occurrence of these schedules has come.
+    RunSchedules {
+        /// Those that aren't due are passed over.
+        ids: Vec<String>,
+    },
+    /// An address has been told of a settled promise.
+    Told {
+        /// The promise.
+        id: Id,
+        /// The address.
+        address: String,
+    },
+    /// From here on the host has these settings.
+    Configure(Settings),
+    /// Forget all promises and schedules. For tests.
+    Reset,
 }
 
 /// One turn of a session: what the guest was told, and everything that it did until it came to rest.

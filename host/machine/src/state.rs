@@ -2,7 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Component, Digest, Entry, Id, Output, Promise};
+use serde::{Deserialize, Serialize};
+
+use crate::{Component, Digest, Entry, Id, Output, Promise, Schedule};
+
+/// What is decided when a host is started, and what its rules depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The name of the group of workers that the host itself is: its functions are at `poll://any@<group>`.
+    pub group: String,
+    /// How long a task that was offered is left to its workers before it is offered again.
+    pub retry_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { group: "wasm".into(), retry_ms: 5_000 }
+    }
+}
+
+impl Settings {
+    /// The address of the host's own functions.
+    pub fn address(&self) -> String {
+        format!("poll://any@{}", self.group)
+    }
+
+    /// Whether an address is that of the host itself.
+    pub fn is_own(&self, address: &str) -> bool {
+        let group = address.strip_prefix("poll://any@").or_else(|| address.strip_prefix("poll://uni@"));
+        group.is_some_and(|group| group.split('/').next() == Some(&self.group))
+    }
+}
 
 /// Rows, journals and deadlines, however they are kept.
 ///
@@ -13,10 +43,12 @@ pub trait State {
     fn promise(&mut self, id: &Id) -> Option<&Promise>;
     /// A promise, to change. Not its `id`, `timeout_at` or `created_at`.
     fn promise_mut(&mut self, id: &Id) -> Option<&mut Promise>;
-    /// A new promise. If it is pending, its deadline is to be watched from here on.
+    /// A new promise. If something is to happen to it by itself ([`Promise::due_at`]), that is to be watched from here on.
     fn insert(&mut self, promise: Promise);
-    /// The promise has been settled: its deadline no longer matters.
-    fn disarm(&mut self, timeout_at: u64, id: &Id);
+    /// Something is to happen to the promise by itself at this time.
+    fn arm(&mut self, at: u64, id: &Id);
+    /// What was to happen to the promise at this time no longer matters.
+    fn disarm(&mut self, at: u64, id: &Id);
     /// One more entry at the end of an execution's journal. Its `entries` counts it already.
     fn append(&mut self, execution: &Id, entry: &Entry);
     /// One more piece at the end of an execution's output. Its `outputs` counts it already.
@@ -27,6 +59,18 @@ pub trait State {
     fn exporter(&self, function: &str) -> Option<&Component>;
     /// Make a component the current one of its name.
     fn install(&mut self, component: Component);
+    /// A schedule.
+    fn schedule(&self, id: &str) -> Option<&Schedule>;
+    /// A schedule, new or changed. Its next occurrence is to be watched.
+    fn put_schedule(&mut self, schedule: Schedule);
+    /// A schedule is no more.
+    fn remove_schedule(&mut self, id: &str);
+    /// What is decided when a host is started.
+    fn settings(&self) -> &Settings;
+    /// Decide it.
+    fn configure(&mut self, settings: Settings);
+    /// Forget all promises and schedules.
+    fn clear(&mut self);
 }
 
 /// Everything in maps: for tests and simulations.
@@ -34,7 +78,7 @@ pub trait State {
 pub struct Memory {
     /// By id.
     pub promises: BTreeMap<Id, Promise>,
-    /// Deadlines of pending promises.
+    /// When something is to happen to a promise by itself.
     pub deadlines: BTreeSet<(u64, Id)>,
     /// By execution.
     pub journals: BTreeMap<Id, Vec<Entry>>,
@@ -44,12 +88,21 @@ pub struct Memory {
     pub components: BTreeMap<Digest, Component>,
     /// By name.
     pub current: BTreeMap<String, Digest>,
+    /// By id.
+    pub schedules: BTreeMap<String, Schedule>,
+    /// What was decided.
+    pub settings: Settings,
 }
 
 impl Memory {
-    /// The promises whose deadline has passed, the earliest first.
+    /// The promises to which something is to happen by itself by now, the earliest first.
     pub fn due(&self, now: u64) -> Vec<Id> {
         self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// The schedules whose next occurrence has come.
+    pub fn due_schedules(&self, now: u64) -> Vec<String> {
+        self.schedules.values().filter(|schedule| schedule.next_run_at <= now).map(|s| s.id.clone()).collect()
     }
 }
 
@@ -63,14 +116,18 @@ impl State for Memory {
     }
 
     fn insert(&mut self, promise: Promise) {
-        if promise.outcome.is_none() {
-            self.deadlines.insert((promise.timeout_at, promise.id.clone()));
+        if let Some(at) = promise.due_at() {
+            self.deadlines.insert((at, promise.id.clone()));
         }
         self.promises.insert(promise.id.clone(), promise);
     }
 
-    fn disarm(&mut self, timeout_at: u64, id: &Id) {
-        self.deadlines.remove(&(timeout_at, id.clone()));
+    fn arm(&mut self, at: u64, id: &Id) {
+        self.deadlines.insert((at, id.clone()));
+    }
+
+    fn disarm(&mut self, at: u64, id: &Id) {
+        self.deadlines.remove(&(at, id.clone()));
     }
 
     fn append(&mut self, execution: &Id, entry: &Entry) {
@@ -92,5 +149,33 @@ impl State for Memory {
     fn install(&mut self, component: Component) {
         self.current.insert(component.name.clone(), component.digest);
         self.components.insert(component.digest, component);
+    }
+
+    fn schedule(&self, id: &str) -> Option<&Schedule> {
+        self.schedules.get(id)
+    }
+
+    fn put_schedule(&mut self, schedule: Schedule) {
+        self.schedules.insert(schedule.id.clone(), schedule);
+    }
+
+    fn remove_schedule(&mut self, id: &str) {
+        self.schedules.remove(id);
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    fn clear(&mut self) {
+        self.promises.clear();
+        self.deadlines.clear();
+        self.journals.clear();
+        self.outputs.clear();
+        self.schedules.clear();
     }
 }

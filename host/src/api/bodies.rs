@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
@@ -21,7 +22,13 @@ pub(super) async fn refuse_large(State(limit): State<usize>, request: Request, n
     if said.is_none_or(|bytes| bytes <= limit as u64) {
         return next.run(request).await;
     }
-    let mut body = request.into_body().into_data_stream();
+    discard(request.into_body()).await;
+    Failure::body_too_large().into_response()
+}
+
+/// Read a body to its end, or as much of it as can be expected, and throw it away.
+pub(super) async fn discard(body: Body) {
+    let mut body = body.into_data_stream();
     let read = async {
         let mut bytes = 0;
         while let Some(Ok(piece)) = body.next().await {
@@ -33,5 +40,4 @@ pub(super) async fn refuse_large(State(limit): State<usize>, request: Request, n
     };
     // However it ended, the answer is the same.
     let _ = tokio::time::timeout(READ_TIME, read).await;
-    Failure::body_too_large().into_response()
 }

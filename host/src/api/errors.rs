@@ -40,6 +40,11 @@ impl Failure {
         Failure { status, code, message: message.into() }
     }
 
+    /// For people: what failed.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn body_too_large() -> Failure {
         let message = "the body is larger than this host takes; see its --payload-limit and --component-limit";
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
@@ -65,6 +70,7 @@ impl From<Error> for Failure {
                 Rejection::NotExported { .. } => (S::CONFLICT, "not_exported"),
                 Rejection::GotOn(_) => (S::CONFLICT, "got_on"),
                 Rejection::Id(_) => (S::UNPROCESSABLE_ENTITY, "invalid_id"),
+                Rejection::Refused(_) => (S::CONFLICT, "refused"),
                 Rejection::Stale(_) | Rejection::Malformed { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
             },
             Error::Component(ComponentError::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, "component_too_large"),

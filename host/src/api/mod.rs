@@ -3,6 +3,7 @@
 //! A handler reads a request, asks the partition, and writes down what it says. It decides nothing about promises, and
 //! answers nothing that isn't durable: the partition answers only then.
 
+mod access;
 mod bodies;
 mod components;
 mod errors;
@@ -11,6 +12,7 @@ mod executions;
 mod moves;
 mod openapi;
 mod promises;
+mod protocol;
 mod server;
 mod types;
 
@@ -22,10 +24,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use machine::Settings;
 use tokio::sync::watch;
 
 use crate::partition::Partition;
+use crate::protocol::Post;
 
+pub use access::Token;
 pub use server::serve;
 
 /// What the API needs to know.
@@ -37,6 +42,19 @@ pub struct Options {
     pub component_bytes: usize,
     /// The deadline of what is created without one.
     pub default_timeout: Duration,
+    /// What the rules depend on.
+    pub settings: Settings,
+    /// What every request has to carry.
+    pub token: Option<Token>,
+    /// Whether clients can set the time and forget everything.
+    pub debug: bool,
+}
+
+impl Options {
+    /// The largest request of the promise protocol: its payload is written as base64, and may have tags and headers.
+    fn envelope_bytes(&self) -> usize {
+        self.payload_bytes * 2 + (256 << 10)
+    }
 }
 
 /// What every handler has.
@@ -45,17 +63,19 @@ struct Api(Arc<Parts>);
 
 struct Parts {
     host: Partition,
+    post: Post,
     options: Options,
     schemas: components::Schemas,
     /// True once the host is on its way out: nobody is kept waiting then.
     closing: watch::Receiver<bool>,
 }
 
-fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> Router {
+fn router(host: Partition, mail: Post, options: Options, closing: watch::Receiver<bool>) -> Router {
     // A request carries a little more than its payload.
     let (payload, component) = (options.payload_bytes + 4096, options.component_bytes);
     let refuse_above = |limit| from_fn_with_state(limit, bodies::refuse_large);
-    let api = Api(Arc::new(Parts { host, options, schemas: Default::default(), closing }));
+    let api = Api(Arc::new(Parts { host, post: mail, options, schemas: Default::default(), closing }));
+    let access = from_fn_with_state(api.clone(), access::check);
     let components = Router::new()
         .route("/v1/components", post(components::upload).get(components::list))
         .route("/v1/components/check", post(moves::check));
@@ -79,11 +99,14 @@ fn router(host: Partition, options: Options, closing: watch::Receiver<bool>) -> 
         .route("/v1/promises/{id}/resolve", post(promises::resolve))
         .route("/v1/promises/{id}/reject", post(promises::reject))
         .route("/v1/promises/{id}/cancel", post(promises::cancel))
-        .route("/health", get(openapi::health))
-        .route("/openapi.json", get(openapi::document))
         .layer(DefaultBodyLimit::max(payload))
         .layer(refuse_above(payload))
         .merge(components)
+        .route("/poll/{group}/{id}", get(protocol::poll))
+        .layer(access)
+        .merge(Router::new().route("/", post(protocol::request)))
+        .route("/health", get(openapi::health))
+        .route("/openapi.json", get(openapi::document))
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::no_such_method)
         .with_state(api)

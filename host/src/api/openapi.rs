@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::errors::Failure;
-use super::{Api, components, events, executions, moves, promises};
+use super::{Api, components, events, executions, moves, promises, protocol};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,6 +38,8 @@ use super::{Api, components, events, executions, moves, promises};
         promises::resolve,
         promises::reject,
         promises::cancel,
+        protocol::request,
+        protocol::poll,
         health,
     )
 )]

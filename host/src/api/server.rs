@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Options, router};
 use crate::partition::Partition;
+use crate::protocol::Post;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
@@ -22,11 +23,17 @@ const BREATHER: Duration = Duration::from_millis(50);
 
 /// Serve until `shutdown` completes, then answer what is under way. Whoever waits for something that takes longer is
 /// told how it stands.
-pub async fn serve(host: Partition, listener: TcpListener, options: Options, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    host: Partition,
+    post: Post,
+    listener: TcpListener,
+    options: Options,
+    shutdown: impl Future<Output = ()>,
+) {
     let (close, closing) = watch::channel(false);
-    let service = TowerToHyperService::new(router(host, options, closing));
+    let service = TowerToHyperService::new(router(host, post, options, closing));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).pipeline_flush(true);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

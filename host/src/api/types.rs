@@ -136,6 +136,7 @@ impl ExecutionPart {
                 TaskState::Suspended => "suspended",
                 TaskState::Held => "held",
                 TaskState::Fulfilled => "fulfilled",
+                TaskState::Acquired => "acquired",
             },
             held: execution.held.clone(),
             steps: execution.steps,

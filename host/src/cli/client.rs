@@ -6,13 +6,16 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use super::documents::{self, Items, Json};
 use super::failure::Failure;
 
 /// Where `serve` listens unless it is told otherwise.
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7700";
+
+/// The token that a host wants, for `serve` and for its clients.
+pub(super) const TOKEN_VARIABLE: &str = "HOST_TOKEN";
 
 /// How long a host may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(super) struct Client {
     agent: Agent,
     url: String,
+    /// What the host wants of everybody, if it does.
+    token: Option<String>,
 }
 
 /// Names and values behind the `?` of an address.
@@ -55,12 +60,20 @@ impl Client {
         if is_here(host) {
             config = config.proxy(None);
         }
-        Ok(Client { agent: config.build().into(), url: format!("http://{authority}") })
+        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        Ok(Client { agent: config.build().into(), url: format!("http://{authority}"), token })
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
     }
 
     /// Ask for a document.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str, query: Query) -> Result<Answer<T>, Failure> {
-        let request = self.agent.get(format!("{}{path}", self.url)).query_pairs(pairs(query));
+        let request = self.authorized(self.agent.get(format!("{}{path}", self.url))).query_pairs(pairs(query));
         let request = request.config().timeout_recv_response(Some(ANSWER + waited(query))).build();
         self.understand(request.call())
     }
@@ -72,7 +85,7 @@ impl Client {
         query: Query,
         body: &[u8],
     ) -> Result<Answer<T>, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).query_pairs(pairs(query));
+        let request = self.authorized(self.agent.post(format!("{}{path}", self.url))).query_pairs(pairs(query));
         let request = request.config().timeout_recv_response(Some(ANSWER + waited(query))).build();
         self.understand(request.content_type("application/json").send(body))
     }
@@ -96,7 +109,7 @@ impl Client {
         body: &[u8],
         patience: Duration,
     ) -> Result<Answer<T>, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).query_pairs(pairs(query));
+        let request = self.authorized(self.agent.post(format!("{}{path}", self.url))).query_pairs(pairs(query));
         let request = request.header("expect", "100-continue");
         let request = request.config().timeout_recv_response(Some(patience)).build();
         self.understand(request.content_type("application/wasm").send(body))
@@ -104,7 +117,7 @@ impl Client {
 
     /// Ask for a stream of events: its lines as they come.
     pub(super) fn stream(&self, path: &str, query: Query) -> Result<impl Read + use<>, Failure> {
-        let request = self.agent.get(format!("{}{path}", self.url)).query_pairs(pairs(query));
+        let request = self.authorized(self.agent.get(format!("{}{path}", self.url))).query_pairs(pairs(query));
         let request = request.header("accept", "text/event-stream");
         let request = request.config().timeout_per_read(Some(SILENCE)).build();
         let response = request.call().map_err(|error| self.no_answer(error))?;

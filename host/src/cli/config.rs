@@ -4,6 +4,7 @@
 //! have two names, and one that has none is refused.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +42,18 @@ pub(super) struct Settings {
     #[arg(long, env = "HOST_HOLD_CRASHES", value_name = "FUNCTIONS", num_args = 0..=1, require_equals = true,
         default_missing_value = "all")]
     hold_crashes: Option<String>,
+    /// The name under which the host's functions are a group of workers: poll://any@NAME [default: wasm]
+    #[arg(long, env = "HOST_GROUP", value_name = "NAME")]
+    group: Option<String>,
+    /// How long a task that was offered to workers is left to them before it is offered again [default: 5s]
+    #[arg(long, env = "HOST_TASK_RETRY", value_name = "DURATION")]
+    task_retry: Option<Span>,
+    /// A token that every request has to carry; without one, everybody may ask anything
+    #[arg(long, env = "HOST_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// For tests: let clients of the promise protocol set the time and forget everything
+    #[arg(long, env = "HOST_DEBUG", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    debug: Option<bool>,
 
     /// Threads that run functions [default: one per core]
     #[arg(long, env = "HOST_WORKERS", value_name = "N", help_heading = "Resources")]
@@ -109,6 +122,10 @@ impl Settings {
             listen: self.listen.or(other.listen),
             default_timeout: self.default_timeout.or(other.default_timeout),
             hold_crashes: self.hold_crashes.or(other.hold_crashes),
+            group: self.group.or(other.group),
+            task_retry: self.task_retry.or(other.task_retry),
+            token: self.token.or(other.token),
+            debug: self.debug.or(other.debug),
             workers: self.workers.or(other.workers),
             sessions: self.sessions.or(other.sessions),
             sessions_memory: self.sessions_memory.or(other.sessions_memory),
@@ -140,6 +157,11 @@ impl Settings {
             pending_steps: self.pending_steps_limit.unwrap_or(defaults.pending_steps),
             sessions: self.sessions.unwrap_or(defaults.sessions),
         };
+        let defaults = machine::Settings::default();
+        let settings = machine::Settings {
+            group: self.group.unwrap_or(defaults.group),
+            retry_ms: self.task_retry.map_or(defaults.retry_ms, |span| span.0.as_millis() as u64),
+        };
         let partition = partition::Options {
             data: self.data.unwrap_or_else(|| "./data".into()),
             workers: self.workers.unwrap_or(cores),
@@ -153,11 +175,15 @@ impl Settings {
                 Some("all") => HoldCrashes::Always,
                 Some(names) => HoldCrashes::Of(names.split(',').map(|name| name.trim().to_owned()).collect()),
             },
+            settings: settings.clone(),
         };
         let api = api::Options {
             payload_bytes: limits.payload_bytes,
             component_bytes: limits.component_bytes,
             default_timeout: self.default_timeout.map_or(Duration::from_secs(365 * 86_400), |span| span.0),
+            settings,
+            token: self.token.as_deref().map(api::Token::new),
+            debug: self.debug.unwrap_or(false),
         };
         let listen = self.listen.unwrap_or_else(|| "127.0.0.1:7700".into());
         let config = Config { listen, partition, limits, api };
@@ -177,9 +203,27 @@ impl Config {
             ("cpu-limit", limits.cpu_ms == 0),
             ("pending-steps-limit", limits.pending_steps == 0),
             ("default-timeout", api.default_timeout.is_zero()),
+            ("task-retry", api.settings.retry_ms == 0),
         ];
         if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(Failure::Usage(format!("{name} can't be 0")));
+        }
+        let is_here = |listen: &str| {
+            let (host, _) = listen.rsplit_once(':').unwrap_or((listen, ""));
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        };
+        if api.debug && api.token.is_none() && !is_here(&self.listen) {
+            return Err(Failure::Usage(format!(
+                "with debug, whoever reaches {} can let this host forget everything: set a token, or listen on 127.0.0.1",
+                self.listen
+            )));
+        }
+        let group = &api.settings.group;
+        if group.is_empty() || group.contains(['/', '@', ' ']) {
+            return Err(Failure::Usage(format!(
+                "group can't be {group:?}: it is part of the address poll://any@GROUP"
+            )));
         }
         if partition.workers > limits.sessions as usize {
             return Err(Failure::Usage(format!(
@@ -274,6 +318,13 @@ mod tests {
             assert!(flags(bad).resolve().is_err(), "{bad:?}");
         }
         assert!(flags(&["--workers", "9", "--sessions", "8"]).resolve().is_err());
+        for bad in [&["--group", "a/b"], &["--task-retry", "0s"]] {
+            assert!(flags(bad).resolve().is_err(), "{bad:?}");
+        }
+        let open = ["--debug", "--listen", "0.0.0.0:1"];
+        assert!(flags(&open).resolve().is_err());
+        assert!(flags(&[&open[..], &["--token", "t"]].concat()).resolve().is_ok());
+        assert!(flags(&["--debug"]).resolve().is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,7 @@ use super::config::{Config, LOG_VARIABLE, Settings, unknown_variables};
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::partition::Partition;
+use crate::protocol::Post;
 use crate::runtime::Runtime;
 
 /// Serve functions from a data directory until Ctrl-C
@@ -50,11 +52,12 @@ impl Serve {
         let failed = |what: &str, error: &dyn std::error::Error| Failure::Serve(format!("{what}: {error}"));
         let runtime = Runtime::new(config.limits.clone()).map_err(|error| failed("the host can't start", &error))?;
         let data = config.partition.data.display().to_string();
-        let partition = Partition::open(config.partition.clone(), runtime)
+        let post = Post::new(config.partition.settings.clone());
+        let partition = Partition::open(config.partition.clone(), runtime, Arc::new(post.clone()))
             .map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?;
         let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
         let tokio = tokio.map_err(|error| failed("the threads for connections can't be started", &error))?;
-        tokio.block_on(serve(screen, config, partition, listener))
+        tokio.block_on(serve(screen, config, partition, post, listener))
     }
 }
 
@@ -62,6 +65,7 @@ async fn serve(
     screen: &Screen,
     config: Config,
     partition: Partition,
+    post: Post,
     listener: TcpListener,
 ) -> Result<Ending, Failure> {
     let prepare = || {
@@ -76,7 +80,11 @@ async fn serve(
     // Nobody may be reading, and that is no reason not to serve.
     let _ = screen.show(&ready.to_string(), || format!("serving on http://{address}, data in {data}"));
 
-    let serving = crate::api::serve(partition.clone(), listener, config.api, shutdown);
+    if config.api.debug {
+        tracing::warn!("started with --debug: whoever reaches this host can set its time and let it forget everything");
+    }
+    post.open(partition.clone(), format!("http://{address}"));
+    let serving = crate::api::serve(partition.clone(), post, listener, config.api, shutdown);
     tokio::select! {
         () = serving => {}
         reason = partition.broken() => {

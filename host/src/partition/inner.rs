@@ -10,9 +10,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
-use super::{Error, HoldCrashes, Options};
+use super::{Courier, Error, HoldCrashes, Message, Options};
 use crate::log::{Group, Log};
-use crate::store::{Corrupt, Cut, Disk, Reader, Saved, StoreError, View};
+use crate::store::{Corrupt, Cut, Disk, Reader, Saved, Store, StoreError, View};
 
 /// How much may be waiting to be written to the store before nothing new is taken on. It bounds memory.
 const UNWRITTEN_BYTES: usize = 256 << 20;
@@ -55,9 +55,16 @@ pub(super) struct Inner {
     /// Why the log or the store takes nothing more, if so.
     failed: Option<String>,
     pub(super) stopping: bool,
-    /// The earliest deadline that the timer waits for.
+    /// The earliest time that the timer waits for.
     pub(super) timer_at: u64,
+    courier: Arc<dyn Courier>,
     now: u64,
+    /// The time of the request that is at work, if it carries its own: in tests.
+    set_time: Option<u64>,
+    /// The last such time.
+    last_set: u64,
+    /// Time stands still, and nothing happens by itself: in tests.
+    pub(super) paused: bool,
 }
 
 /// Something that may be known outside once the records before it are durable.
@@ -68,6 +75,8 @@ pub(super) enum Release {
     Settled(oneshot::Sender<Arc<Promise>>, Arc<Promise>),
     /// An execution that got on.
     Progressed(Arc<Notify>),
+    /// Something that others are to be told.
+    Message(Arc<dyn Courier>, Message),
 }
 
 impl Release {
@@ -77,12 +86,20 @@ impl Release {
             Release::Answer(waiter) => drop(waiter.send(())),
             Release::Settled(waiter, promise) => drop(waiter.send(promise)),
             Release::Progressed(followers) => followers.notify_waiters(),
+            Release::Message(courier, message) => courier.send(message),
         }
     }
 }
 
 impl Inner {
-    pub(super) fn new(view: View, applied: u64, now: u64, disk: &Arc<Disk>, options: &Options) -> Inner {
+    pub(super) fn new(
+        view: View,
+        store: &Store,
+        disk: &Arc<Disk>,
+        courier: Arc<dyn Courier>,
+        options: &Options,
+    ) -> Inner {
+        let (applied, now) = (store.applied(), store.now());
         Inner {
             view,
             group: Group { first: applied + 1, ..Group::default() },
@@ -105,7 +122,11 @@ impl Inner {
             failed: None,
             stopping: false,
             timer_at: u64::MAX,
+            courier,
             now,
+            set_time: None,
+            last_set: 0,
+            paused: false,
         }
     }
 
@@ -127,9 +148,12 @@ impl Inner {
                 let applied = machine::apply(&mut self.view, record);
                 self.applied = number;
                 // A session that was at work is gone; what it was doing is found in the state below.
+                // What was to be delivered is found there as well.
                 for effect in applied.effects {
-                    if let Effect::Runnable(id) = effect {
-                        self.sessions.queue(id);
+                    match effect {
+                        Effect::Runnable(id) => self.sessions.queue(id),
+                        Effect::Reset => self.sessions.clear(),
+                        _ => {}
                     }
                 }
             }
@@ -147,8 +171,20 @@ impl Inner {
         }
     }
 
+    /// The time of the request that is at work, where that isn't the clock's.
+    pub(super) fn set_time(&mut self, at: Option<u64>) {
+        self.set_time = at;
+        self.last_set = at.unwrap_or(self.last_set);
+    }
+
     /// The time: that of the clock, but never running backwards.
     pub(super) fn now(&mut self) -> u64 {
+        if let Some(at) = self.set_time {
+            return at;
+        }
+        if self.paused && self.last_set > 0 {
+            return self.last_set;
+        }
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         self.now = self.now.max(clock);
         self.now
@@ -228,6 +264,25 @@ impl Inner {
                     self.hold(Release::Settled(watcher, promise.clone()));
                 }
             }
+            Effect::Execute { id, version, address } => {
+                self.send(Message::Execute { id, version, address });
+            }
+            Effect::Unblock { id, address } => {
+                let Some(promise) = self.view.get(&id) else { return };
+                self.send(Message::Unblock { promise, address });
+            }
+            Effect::Reset => {
+                self.sessions.clear();
+                self.watchers.clear();
+                self.courier.forget();
+            }
+        }
+    }
+
+    /// Nothing is delivered while time stands still: it is still to be delivered afterwards.
+    fn send(&mut self, message: Message) {
+        if !self.paused {
+            self.hold(Release::Message(self.courier.clone(), message));
         }
     }
 

@@ -10,16 +10,20 @@
 //! - `workers`: guests, one turn at a time; `turn`: what a turn is, replay included
 //! - `committer`: groups of records to the log, then what waited for them
 //! - `writer`: cuts of the state to the store
-//! - `timer`: deadlines
+//! - `timer`: what happens by itself when its time has come
+//! - `messages`: what workers and clients elsewhere are told
 //! - `faults`: dying on purpose, for tests
-//! - `requests`: what the outside can ask; `moves`: what it can ask about replaying
+//! - `requests`: what the outside can ask; `moves`: what it can ask about replaying; `protocol`: what clients of the
+//!   promise protocol can
 
 mod committer;
 mod faults;
 mod inner;
 mod locked;
+mod messages;
 mod moves;
 mod programs;
+mod protocol;
 mod requests;
 mod timer;
 mod turn;
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use machine::{Digest, Id, Rejection};
+use machine::{Digest, Id, Op, Rejection, Settings, State};
 use parking_lot::Mutex;
 
 use crate::log::{EmbeddedLog, Log as _};
@@ -43,7 +47,9 @@ use inner::Inner;
 use locked::Signals;
 use programs::Programs;
 
+pub use messages::{Courier, Message};
 pub use moves::{Report, Scope, Tally};
+pub use protocol::{Found, Seen};
 pub use requests::{Invocation, Listed, Load, Position};
 
 /// How a partition is run.
@@ -65,6 +71,8 @@ pub struct Options {
     pub backlog: usize,
     /// Which functions are held when they crash, instead of ending.
     pub hold_crashes: HoldCrashes,
+    /// What the rules depend on.
+    pub settings: Settings,
 }
 
 /// Which functions are held when they crash: what they did in the turn in which they crashed is not recorded, and they
@@ -168,8 +176,8 @@ struct Shared {
 }
 
 impl Partition {
-    /// Open a data directory, recover what it holds, and set to work.
-    pub fn open(options: Options, runtime: Runtime) -> Result<Partition, Error> {
+    /// Open a data directory, recover what it holds, and set to work. `courier` is told what is to be delivered.
+    pub fn open(options: Options, runtime: Runtime, courier: Arc<dyn Courier>) -> Result<Partition, Error> {
         faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
         let disk = Arc::new(Disk::default());
@@ -181,8 +189,8 @@ impl Partition {
         let store = Store::open(&store_path, options.cache_bytes, &disk)?;
         let mut log = EmbeddedLog::open(&options.data, store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
-        let view = View::new(store.reader()?, options.promises)?;
-        let mut inner = Inner::new(view, store.applied(), store.now(), &disk, &options);
+        let view = View::new(store.reader()?, store.settings().clone(), options.promises)?;
+        let mut inner = Inner::new(view, &store, &disk, courier, &options);
         inner.recover(log.read(store.applied())?)?;
         inner.log = Some(Box::new(log));
         disk.be_patient();
@@ -194,6 +202,10 @@ impl Partition {
             runtime,
             options,
         });
+        let settings = &shared.options.settings;
+        if shared.lock().view.settings() != settings {
+            shared.lock().apply(Op::Configure(settings.clone()))?;
+        }
         let mut threads = Vec::new();
         for n in 0..shared.options.workers {
             threads.push(spawn(format!("worker-{n}"), &shared, workers::run)?);

@@ -222,7 +222,7 @@ impl Partition {
     }
 
     /// Apply a record from outside, made at the time that it is given; the answer, once all that it tells of is durable.
-    async fn submit(&self, op: impl FnOnce(u64) -> Op) -> Result<Reply, Error> {
+    pub(super) async fn submit(&self, op: impl FnOnce(u64) -> Op) -> Result<Reply, Error> {
         let (reply, durable) = {
             let mut inner = self.shared.lock();
             inner.admit(self.shared.options.backlog)?;
@@ -254,7 +254,7 @@ impl Partition {
     }
 
     /// Look at the tables, after all that has happened until now was written to them.
-    async fn read_store<T: Send + 'static>(
+    pub(super) async fn read_store<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
@@ -285,7 +285,7 @@ impl Partition {
         written.await.map_err(|error| Error::Broken(format!("writing to the store: {error}")))?
     }
 
-    async fn until(&self, durable: Option<oneshot::Receiver<()>>) -> Result<(), Error> {
+    pub(super) async fn until(&self, durable: Option<oneshot::Receiver<()>>) -> Result<(), Error> {
         let Some(mut durable) = durable else { return Ok(()) };
         loop {
             match tokio::time::timeout(PATIENCE, &mut durable).await {
@@ -323,7 +323,7 @@ fn after(now: u64, timeout: Duration) -> u64 {
 
 impl Inner {
     /// Completes when all that was applied until now is durable. None: it is.
-    fn durable(&mut self) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn durable(&mut self) -> Option<oneshot::Receiver<()>> {
         if self.applied <= self.committed {
             return None;
         }

@@ -116,6 +116,24 @@ impl Sessions {
         }
     }
 
+    /// Nothing has anything to do any more.
+    pub(super) fn clear(&mut self) {
+        for (id, live) in std::mem::take(&mut self.by_id) {
+            match live {
+                Live::Queued(Some(resting)) | Live::Warm(resting, _) => {
+                    self.bytes -= resting.bytes;
+                    self.end(resting);
+                }
+                Live::Queued(None) => {}
+                // Its worker finds out when it wants to record something.
+                Live::Running | Live::Stopped => drop(self.by_id.insert(id, Live::Stopped)),
+            }
+        }
+        self.queue.clear();
+        self.warm.clear();
+        self.later.clear();
+    }
+
     pub(super) fn get(&self, id: &Id) -> Option<&Live> {
         self.by_id.get(id)
     }
@@ -371,7 +389,7 @@ impl Inner {
         self.sessions.running -= 1;
         self.sessions.by_id.remove(id);
         self.sessions.end(resting);
-        // It may have been moved while a worker had it: then it begins again.
+        // It may have been moved, or halted and continued, while a worker had it: then it begins again.
         let task = self.view.promise(id).and_then(|promise| promise.execution.as_ref()).map(|e| e.task.state);
         if task == Some(TaskState::Runnable) {
             self.sessions.queue(id.clone());

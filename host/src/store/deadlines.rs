@@ -1,6 +1,7 @@
-//! The deadlines that matter soon, in memory; the rest stay in the tables.
+//! When something happens to promises by itself: deadlines, leases, offers. What comes soon is in memory; the rest stays
+//! in the tables.
 //!
-//! Invariant: every watched deadline before `horizon` that is in the tables is in `near`, and so is every one that
+//! Invariant: every watched time before `horizon` that is in the tables is in `near`, and so is every one that
 //! isn't in the tables yet.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use machine::Id;
 
 use super::tables::{Reader, StoreError};
 
-/// How far ahead deadlines are read from the tables, and how many at a time.
+/// How far ahead they are read from the tables, and how many at a time.
 const AHEAD_MS: u64 = 60_000;
 const READ_AT_ONCE: usize = 50_000;
 
@@ -28,29 +29,33 @@ impl Deadlines {
         self.near.remove(&(at, id.clone()));
     }
 
-    /// The deadline is in the tables now, which the reader used from here on has.
+    pub(super) fn clear(&mut self) {
+        *self = Deadlines::default();
+    }
+
+    /// It is in the tables now, which the reader used from here on has.
     pub(super) fn saved(&mut self, at: u64, id: &Id) {
         if at >= self.horizon {
             self.near.remove(&(at, id.clone()));
         }
     }
 
-    /// The deadlines that have passed, the earliest first, at most `limit`.
-    pub(super) fn due(&mut self, now: u64, limit: usize, reader: &Reader) -> Result<Vec<Id>, StoreError> {
+    /// The times that have come, the earliest first, at most `limit`.
+    pub(super) fn due(&mut self, now: u64, limit: usize, reader: &Reader) -> Result<Vec<(u64, Id)>, StoreError> {
         self.look_ahead(now, reader)?;
-        Ok(self.near.iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| id.clone()).collect())
+        Ok(self.near.iter().take_while(|(at, _)| *at <= now).take(limit).cloned().collect())
     }
 
-    /// When to look again: at the earliest deadline, or where the known ones end.
+    /// When to look again: at the earliest, or where the known ones end.
     pub(super) fn next(&self) -> u64 {
         self.near.first().map_or(self.horizon, |(at, _)| (*at).min(self.horizon))
     }
 
     fn look_ahead(&mut self, now: u64, reader: &Reader) -> Result<(), StoreError> {
-        while self.horizon <= now + AHEAD_MS / 2 && self.near.len() < READ_AT_ONCE {
+        while self.horizon <= now.saturating_add(AHEAD_MS / 2) && self.near.len() < READ_AT_ONCE {
             let read = reader.deadlines(self.horizon, READ_AT_ONCE)?;
             let all = read.len() < READ_AT_ONCE;
-            let end = now + AHEAD_MS;
+            let end = now.saturating_add(AHEAD_MS);
             let last = read.last().map_or(self.horizon, |(at, _)| at + 1);
             self.horizon = if all || last > end { end.max(self.horizon) } else { last };
             for (at, id) in read.into_iter().take_while(|(at, _)| *at < self.horizon) {

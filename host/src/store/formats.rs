@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use machine::{
-    Answer, Ask, Awaiter, CallOptions, Completion, Component, Digest, Entry, Event, Execution, FunctionInfo, Id, Level,
-    Op, Outcome, Output, Owner, Parameter, Progress, Promise, PromiseKind, PromiseState, Ready, Record, Rest, Stream,
-    Task, TaskState,
+    Action, Answer, Ask, Awaiter, Call, CallOptions, Claim, Completion, Component, Data, Digest, Entry, Event,
+    Execution, Foreign, Form, FunctionInfo, Holder, Id, Level, NewPromise, NewSchedule, Op, Outcome, Output, Owner,
+    Parameter, Progress, Promise, PromiseKind, PromiseState, Ready, Record, Request, Rest, Schedule, Settings,
+    Settlement, Stream, Tags, Task, TaskRef, TaskState, Template, Untold,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -166,7 +167,93 @@ fn promises_of_format_1_are_read() {
             settled_at: Some(3),
             awaiters: [Awaiter { execution: id("c"), step: 4 }].into(),
             execution: Some(Box::new(execution(state))),
+            foreign: (state == TaskState::Held).then(|| Box::new(foreign())),
         })
         .collect();
     check("promises-1", &promises);
+}
+
+fn tags() -> Tags {
+    [("k".to_owned(), "v".to_owned())].into()
+}
+
+fn form() -> Form {
+    Form { headers: Some(tags()), data: Data::Text("text".into()) }
+}
+
+fn holder() -> Holder {
+    Holder { pid: "p".into(), ttl_ms: 5 }
+}
+
+fn foreign() -> Foreign {
+    let task = Task { state: TaskState::Acquired, version: 1 };
+    Foreign {
+        tags: Some(tags()),
+        param: form(),
+        value: Form::default(),
+        claim: Some(Claim { task, holder: Some(holder()), due_at: Some(9), resumes: [id("b")].into() }),
+        callbacks: [id("c.1")].into(),
+        listeners: ["poll://uni@g/a".to_owned()].into(),
+        untold: Some(Untold { addresses: ["https://a".to_owned()].into(), attempts: 1, due_at: 7 }),
+        branch: [id("a:1")].into(),
+    }
+}
+
+#[test]
+fn requests_of_format_1_are_read() {
+    let calls =
+        [None, Some(Call::Function { name: "f".into(), seed: 3 }), Some(Call::Nonsense("it isn't a call".into()))];
+    let template = |call| Template { param: payload("[]"), form: form(), tags: tags(), call };
+    let promise = |call| NewPromise { id: id("a.1"), timeout_at: 9, template: template(call) };
+    let settlement = || Settlement { id: id("a.1"), outcome: Outcome::Canceled, form: form() };
+    let task = || TaskRef { id: id("a"), version: 2 };
+    let schedule = NewSchedule {
+        id: "s".into(),
+        cron: "* * * * *".into(),
+        promise_id: "{{.id}}".into(),
+        promise_timeout_ms: 6,
+        template: template(None),
+    };
+    let mut requests: Vec<Request> = calls.map(|call| Request::CreatePromise(promise(call))).into();
+    requests.extend([
+        Request::SettlePromise(settlement()),
+        Request::RegisterCallback { awaited: id("a"), awaiter: id("b") },
+        Request::RegisterListener { awaited: id("a"), address: "https://a".into() },
+        Request::CreateTask { holder: holder(), promise: promise(None) },
+        Request::Acquire { task: task(), holder: holder() },
+        Request::Release(task()),
+        Request::Fulfill { task: task(), settlement: settlement() },
+        Request::Suspend { task: task(), awaited: vec![id("b")] },
+        Request::Fence { task: task(), action: Action::Create(promise(None)) },
+        Request::Fence { task: task(), action: Action::Settle(settlement()) },
+        Request::Heartbeat { pid: "p".into(), tasks: vec![task()] },
+        Request::Halt { id: id("a") },
+        Request::Continue { id: id("a") },
+        Request::CreateSchedule(schedule),
+        Request::DeleteSchedule { id: "s".into() },
+    ]);
+    let mut ops: Vec<Op> = requests.into_iter().map(|request| Op::Request(Box::new(request))).collect();
+    ops.extend([
+        Op::RunSchedules { ids: vec!["s".into()] },
+        Op::Told { id: id("a"), address: "https://a".into() },
+        Op::Configure(Settings { group: "g".into(), retry_ms: 5 }),
+        Op::Reset,
+    ]);
+    let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
+    check("requests-1", &records);
+}
+
+#[test]
+fn schedules_of_format_1_are_read() {
+    let schedule = Schedule {
+        id: "s".into(),
+        cron: "* * * * *".into(),
+        promise_id: "{{.id}}".into(),
+        promise_timeout_ms: 6,
+        template: Template { param: payload("1"), form: form(), tags: tags(), call: None },
+        created_at: 1,
+        next_run_at: 2,
+        last_run_at: Some(3),
+    };
+    check("schedules-1", &[schedule]);
 }

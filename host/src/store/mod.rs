@@ -10,6 +10,7 @@ mod disk;
 mod encoding;
 #[cfg(test)]
 mod formats;
+mod schedules;
 mod tables;
 mod view;
 

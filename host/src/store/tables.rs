@@ -3,11 +3,13 @@
 //! A promise gets a number when it is first written; everything about it is kept under that number, in ascending order,
 //! which redb writes ten times faster than scattered keys. Only `ids` is in the order of the ids.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use machine::{Component, Entry, Id, Output, Promise, TaskState};
+use machine::{Component, Entry, Id, Output, Promise, Schedule, Settings, TaskState};
 use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
@@ -28,10 +30,13 @@ const PROMISES: TableDefinition<u64, &[u8]> = TableDefinition::new("promises");
 /// Number and index of the first entry or piece, to a sealed run of them.
 const JOURNALS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("journals");
 const OUTPUTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("outputs");
-/// Deadline and number, to the id.
+/// When something happens to a promise by itself, and its number, to the id.
 const DEADLINES: TableDefinition<(u64, u64), &str> = TableDefinition::new("deadlines");
 /// Number of an execution that has something to do, to its id.
 const RUNNABLE: TableDefinition<u64, &str> = TableDefinition::new("runnable");
+
+/// Id to a [`Schedule`].
+const SCHEDULES: TableDefinition<&str, &[u8]> = TableDefinition::new("schedules");
 
 /// Files up to this size are checked whole when they are opened.
 const CHECKED_AT_OPEN_BYTES: u64 = 256 << 20;
@@ -94,6 +99,8 @@ struct Meta {
     numbered: u64,
     /// Made up when the store is made. Its log has the same, so that no other log is taken for it.
     identity: [u8; 16],
+    /// What was decided when the host was last started.
+    settings: Settings,
 }
 
 /// The tables, to write.
@@ -113,6 +120,12 @@ pub struct Cut {
     pub rows: Vec<Row>,
     /// The components that were installed, in order.
     pub components: Vec<Component>,
+    /// The schedules that changed, by id. None: it is no more.
+    pub schedules: BTreeMap<String, Option<Schedule>>,
+    /// As they are now.
+    pub settings: Settings,
+    /// Whether the promises and schedules that the tables have are to go first.
+    pub clear: bool,
 }
 
 /// A promise that has changed.
@@ -137,8 +150,8 @@ pub struct Row {
 pub struct Saved {
     /// Under which number.
     pub number: u64,
-    /// Whether its deadline is watched.
-    pub deadline: bool,
+    /// When something happens to it by itself.
+    pub due_at: Option<u64>,
     /// Whether it is listed as having something to do.
     pub runnable: bool,
 }
@@ -146,7 +159,7 @@ pub struct Saved {
 impl Saved {
     fn of(number: u64, promise: &Promise) -> Saved {
         let runnable = promise.execution.as_ref().is_some_and(|e| e.task.state == TaskState::Runnable);
-        Saved { number, deadline: promise.outcome.is_none(), runnable }
+        Saved { number, due_at: promise.due_at(), runnable }
     }
 }
 
@@ -165,6 +178,7 @@ impl Store {
             let _ = transaction.open_table(OUTPUTS).map_err(opening())?;
             let _ = transaction.open_table(DEADLINES).map_err(opening())?;
             let _ = transaction.open_table(RUNNABLE).map_err(opening())?;
+            let _ = transaction.open_table(SCHEDULES).map_err(opening())?;
         }
         let meta = {
             let mut table = transaction.open_table(META).map_err(opening())?;
@@ -194,6 +208,11 @@ impl Store {
     /// The time of that record, in milliseconds since the Unix epoch.
     pub fn now(&self) -> u64 {
         self.meta.now
+    }
+
+    /// What was decided when the host was last started.
+    pub fn settings(&self) -> &Settings {
+        &self.meta.settings
     }
 
     /// What its log has to have as well.
@@ -231,6 +250,14 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
         let mut outputs = transaction.open_table(OUTPUTS).map_err(failed(doing))?;
         let mut deadlines = transaction.open_table(DEADLINES).map_err(failed(doing))?;
         let mut runnable = transaction.open_table(RUNNABLE).map_err(failed(doing))?;
+        if cut.clear {
+            ids.retain(|_, _| false).map_err(failed(doing))?;
+            promises.retain(|_, _| false).map_err(failed(doing))?;
+            journals.retain(|_, _| false).map_err(failed(doing))?;
+            outputs.retain(|_, _| false).map_err(failed(doing))?;
+            deadlines.retain(|_, _| false).map_err(failed(doing))?;
+            runnable.retain(|_, _| false).map_err(failed(doing))?;
+        }
         for row in &cut.rows {
             let promise = &*row.promise;
             let id = promise.id.as_str();
@@ -252,12 +279,14 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
                 outputs.insert(key, seal(&row.output).as_slice()).map_err(failed(doing))?;
             }
             let now = Saved::of(number, promise);
-            let before = row.saved.unwrap_or(Saved { number, deadline: false, runnable: false });
-            let key = (promise.timeout_at, number);
-            match (before.deadline, now.deadline) {
-                (false, true) => drop(deadlines.insert(key, id).map_err(failed(doing))?),
-                (true, false) => drop(deadlines.remove(key).map_err(failed(doing))?),
-                _ => {}
+            let before = row.saved.unwrap_or(Saved { number, due_at: None, runnable: false });
+            if before.due_at != now.due_at {
+                if let Some(at) = before.due_at {
+                    deadlines.remove((at, number)).map_err(failed(doing))?;
+                }
+                if let Some(at) = now.due_at {
+                    deadlines.insert((at, number), id).map_err(failed(doing))?;
+                }
             }
             match (before.runnable, now.runnable) {
                 (false, true) => drop(runnable.insert(number, id).map_err(failed(doing))?),
@@ -276,7 +305,22 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
             current.insert(component.name.as_str(), digest).map_err(failed(doing))?;
         }
     }
-    let meta = Meta { applied: cut.applied, now: cut.now, numbered, identity: before.identity };
+    if cut.clear || !cut.schedules.is_empty() {
+        let mut schedules = transaction.open_table(SCHEDULES).map_err(failed(doing))?;
+        if cut.clear {
+            schedules.retain(|_, _| false).map_err(failed(doing))?;
+        }
+        for (id, schedule) in &cut.schedules {
+            match schedule {
+                Some(schedule) => {
+                    drop(schedules.insert(id.as_str(), encode(schedule).as_slice()).map_err(failed(doing))?)
+                }
+                None => drop(schedules.remove(id.as_str()).map_err(failed(doing))?),
+            }
+        }
+    }
+    let settings = cut.settings.clone();
+    let meta = Meta { applied: cut.applied, now: cut.now, numbered, identity: before.identity, settings };
     {
         let mut table = transaction.open_table(META).map_err(failed(doing))?;
         table.insert("meta", encode(&meta).as_slice()).map_err(failed(doing))?;
@@ -321,6 +365,7 @@ pub struct Reader {
     outputs: ReadOnlyTable<(u64, u32), &'static [u8]>,
     deadlines: ReadOnlyTable<(u64, u64), &'static str>,
     runnable: ReadOnlyTable<u64, &'static str>,
+    schedules: ReadOnlyTable<&'static str, &'static [u8]>,
 }
 
 /// A part of a list.
@@ -346,6 +391,7 @@ impl Reader {
             outputs: transaction.open_table(OUTPUTS).map_err(failed(READING))?,
             deadlines: transaction.open_table(DEADLINES).map_err(failed(READING))?,
             runnable: transaction.open_table(RUNNABLE).map_err(failed(READING))?,
+            schedules: transaction.open_table(SCHEDULES).map_err(failed(READING))?,
         })
     }
 
@@ -402,6 +448,34 @@ impl Reader {
         Ok(Page { items, next: None })
     }
 
+    /// Promises after an id, in the order of the ids: those that `keep` picks, at most `limit`, of at most `scan` that are
+    /// looked at. And the id after which the rest begins.
+    pub fn by_id(
+        &self,
+        after: &str,
+        limit: usize,
+        scan: usize,
+        mut keep: impl FnMut(&Promise) -> bool,
+    ) -> Result<(Vec<Promise>, Option<String>), StoreError> {
+        let (mut found, mut last) = (Vec::new(), None);
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        for (scanned, row) in self.ids.range::<&str>(range).map_err(failed(READING))?.enumerate() {
+            let (id, number) = row.map_err(failed(READING))?;
+            if found.len() == limit || scanned == scan {
+                return Ok((found, last));
+            }
+            let damaged = |error| StoreError::Row { table: "promise", key: id.value().into(), error };
+            let row = self.promises.get(number.value()).map_err(failed(READING))?;
+            let row = row.ok_or(damaged(Corrupt::Content("it is missing".into())))?;
+            let promise: Promise = decode(row.value()).map_err(damaged)?;
+            last = Some(id.value().to_owned());
+            if keep(&promise) {
+                found.push(promise);
+            }
+        }
+        Ok((found, None))
+    }
+
     /// A promise and all those below it in its call tree, at most `limit`. `true`: there are more.
     pub fn tree(&self, id: &Id, limit: usize) -> Result<(Vec<Promise>, bool), StoreError> {
         let mut tree = Vec::new();
@@ -424,7 +498,7 @@ impl Reader {
         Ok((tree, false))
     }
 
-    /// Deadlines from a time on, the earliest first. All those of the last millisecond that is in the list are in it,
+    /// When something happens to promises by itself, from a time on, the earliest first. All those of the last millisecond that is in the list are in it,
     /// so that there can be more than `limit`.
     pub fn deadlines(&self, from: u64, limit: usize) -> Result<Vec<(u64, String)>, StoreError> {
         let mut deadlines: Vec<(u64, String)> = Vec::new();
@@ -443,6 +517,20 @@ impl Reader {
     pub fn runnable(&self) -> Result<Vec<String>, StoreError> {
         let rows = self.runnable.iter().map_err(failed(READING))?;
         rows.map(|row| row.map(|(_, id)| id.value().to_owned()).map_err(failed(READING))).collect()
+    }
+
+    /// All schedules.
+    pub fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        let mut schedules = Vec::new();
+        for row in self.schedules.iter().map_err(failed(READING))? {
+            let (id, row) = row.map_err(failed(READING))?;
+            schedules.push(decode(row.value()).map_err(|error| StoreError::Row {
+                table: "schedule",
+                key: id.value().into(),
+                error,
+            })?);
+        }
+        Ok(schedules)
     }
 
     /// How many promises there are.

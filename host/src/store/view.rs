@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use machine::{Component, Digest, Entry, Id, Output, Promise, State};
+use machine::{Component, Digest, Entry, Id, Output, Promise, Schedule, Settings, State};
 use slab::Slab;
 
 use super::deadlines::Deadlines;
 use super::encoding::{items, push};
+use super::schedules::Schedules;
 use super::tables::{Cut, Reader, Row, Saved, StoreError};
 
 /// Rows larger than this are read again when they are needed again, so that memory is bounded by the number of rows.
@@ -39,6 +40,10 @@ pub struct View {
     current: BTreeMap<String, Digest>,
     exporters: HashMap<String, Digest>,
     installed: Vec<Component>,
+    schedules: Schedules,
+    settings: Settings,
+    /// Everything was forgotten, and the tables don't know: nothing is to be read from them.
+    cleared: bool,
     fault: Option<StoreError>,
 }
 
@@ -65,6 +70,8 @@ struct Frozen {
     cut: Arc<Cut>,
     /// The slots of its rows, in their order.
     slots: Vec<usize>,
+    /// Everything was forgotten since.
+    is_stale: bool,
 }
 
 /// Where a journal is: in the tables, and behind that in memory. It can be read without the view.
@@ -79,7 +86,7 @@ pub struct JournalTail {
 
 impl View {
     /// Of these tables, keeping about so many rows in memory.
-    pub fn new(reader: Reader, capacity: usize) -> Result<View, StoreError> {
+    pub fn new(reader: Reader, settings: Settings, capacity: usize) -> Result<View, StoreError> {
         let mut view = View {
             slots: Slab::new(),
             places: HashMap::default(),
@@ -92,6 +99,9 @@ impl View {
             current: BTreeMap::new(),
             exporters: HashMap::new(),
             installed: Vec::new(),
+            schedules: Schedules::new(reader.schedules()?),
+            settings,
+            cleared: false,
             fault: None,
             reader: Arc::new(reader),
         };
@@ -150,22 +160,31 @@ impl View {
                 return Vec::new();
             }
         };
-        // A deadline that was read from the tables may be of a promise that was settled since they were written.
-        let (mut pending, mut settled) = (Vec::with_capacity(due.len()), Vec::new());
-        for id in due {
+        // What was read from the tables may be of a promise that has changed since they were written.
+        let (mut pending, mut over) = (Vec::with_capacity(due.len()), Vec::new());
+        for (at, id) in due {
             match self.slot(&id) {
-                Some(slot) if slot.promise.outcome.is_none() => pending.push(id),
-                Some(slot) => settled.push((slot.promise.timeout_at, id)),
-                None => settled.push((now, id)),
+                Some(slot) if slot.promise.due_at().is_some_and(|at| at <= now) => pending.push(id),
+                _ => over.push((at, id)),
             }
         }
-        settled.iter().for_each(|(at, id)| self.deadlines.disarm(*at, id));
+        over.iter().for_each(|(at, id)| self.deadlines.disarm(*at, id));
         pending
+    }
+
+    /// The schedules whose next occurrence has come, at most `limit`.
+    pub fn due_schedules(&self, now: u64, limit: usize) -> Vec<String> {
+        self.schedules.due(now).take(limit).cloned().collect()
+    }
+
+    /// All schedules, by id, from one on.
+    pub fn schedules_after(&self, id: &str) -> impl Iterator<Item = &Schedule> {
+        self.schedules.after(id)
     }
 
     /// When to ask for due promises again.
     pub fn next_due(&self) -> u64 {
-        self.deadlines.next()
+        self.deadlines.next().min(self.schedules.next())
     }
 
     /// Where the journal of an execution is, from an entry on.
@@ -204,8 +223,15 @@ impl View {
     /// Freeze what is not saved, at this position of the log, to be written. One cut at a time.
     pub fn cut(&mut self, applied: u64, now: u64) -> Arc<Cut> {
         assert!(self.frozen.is_none(), "the cut before has been written");
-        let mut cut = Cut { applied, now, rows: Vec::with_capacity(self.unsaved.len()), components: Vec::new() };
-        cut.components = std::mem::take(&mut self.installed);
+        let mut cut = Cut {
+            applied,
+            now,
+            rows: Vec::with_capacity(self.unsaved.len()),
+            components: std::mem::take(&mut self.installed),
+            schedules: self.schedules.take_unsaved(),
+            settings: self.settings.clone(),
+            clear: self.cleared,
+        };
         let slots = std::mem::take(&mut self.unsaved);
         for place in &slots {
             let slot = &mut self.slots[*place];
@@ -222,7 +248,7 @@ impl View {
             });
         }
         let cut = Arc::new(cut);
-        self.frozen = Some(Frozen { cut: cut.clone(), slots });
+        self.frozen = Some(Frozen { cut: cut.clone(), slots, is_stale: false });
         cut
     }
 
@@ -230,6 +256,11 @@ impl View {
     pub fn cut_was_written(&mut self, saved: Vec<Saved>, reader: Reader) {
         let frozen = self.frozen.take().expect("a cut was frozen");
         self.reader = Arc::new(reader);
+        if frozen.is_stale {
+            // What was written is of before everything was forgotten. The next cut forgets it.
+            return;
+        }
+        self.cleared &= !frozen.cut.clear;
         for ((row, saved), place) in frozen.cut.rows.iter().zip(saved).zip(frozen.slots) {
             let slot = &mut self.slots[place];
             slot.frozen = None;
@@ -241,8 +272,8 @@ impl View {
                     self.clean.push_back(place);
                 }
             }
-            if saved.deadline {
-                self.deadlines.saved(row.promise.timeout_at, &row.promise.id);
+            if let Some(at) = saved.due_at {
+                self.deadlines.saved(at, &row.promise.id);
             }
         }
         self.shrink();
@@ -300,6 +331,9 @@ impl View {
     fn place(&mut self, id: &Id) -> Option<usize> {
         if let Some(place) = self.places.get(id) {
             return Some(*place);
+        }
+        if self.cleared {
+            return None;
         }
         match self.reader.promise(id.as_str()) {
             Ok(Some((promise, saved))) => Some(self.keep(promise.id.clone(), promise, Some(saved))),
@@ -363,14 +397,18 @@ impl State for View {
 
     fn insert(&mut self, promise: Promise) {
         let id = promise.id.clone();
-        if promise.outcome.is_none() {
-            self.deadlines.arm(promise.timeout_at, id.clone());
+        if let Some(at) = promise.due_at() {
+            self.deadlines.arm(at, id.clone());
         }
         self.keep(id, promise, None);
     }
 
-    fn disarm(&mut self, timeout_at: u64, id: &Id) {
-        self.deadlines.disarm(timeout_at, id);
+    fn arm(&mut self, at: u64, id: &Id) {
+        self.deadlines.arm(at, id.clone());
+    }
+
+    fn disarm(&mut self, at: u64, id: &Id) {
+        self.deadlines.disarm(at, id);
     }
 
     fn append(&mut self, execution: &Id, entry: &Entry) {
@@ -404,6 +442,40 @@ impl State for View {
     fn install(&mut self, component: Component) {
         self.installed.push(component.clone());
         self.make_current(component);
+    }
+
+    fn schedule(&self, id: &str) -> Option<&Schedule> {
+        self.schedules.get(id)
+    }
+
+    fn put_schedule(&mut self, schedule: Schedule) {
+        self.schedules.put(schedule);
+    }
+
+    fn remove_schedule(&mut self, id: &str) {
+        self.schedules.remove(id);
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    fn clear(&mut self) {
+        self.cleared = true;
+        self.slots.clear();
+        self.places.clear();
+        self.unsaved.clear();
+        self.clean.clear();
+        self.deadlines.clear();
+        self.schedules.clear();
+        if let Some(frozen) = &mut self.frozen {
+            frozen.slots.clear();
+            frozen.is_stale = true;
+        }
     }
 }
 

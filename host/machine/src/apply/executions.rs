@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::promises::New;
-use super::{Effect, Rejection, Reply, Step, malformed, root_only};
+use super::requests::is_at_or_below;
+use super::{Effect, Granted, Rejection, Reply, Step, malformed, root_only};
 use crate::execution::Answer;
+use crate::foreign::{self, BRANCH, ORIGIN, PARENT, SCOPE, TARGET, Tags};
 use crate::{
-    Ask, Awaiter, CallOptions, Completion, Digest, Entry, Event, Execution, Id, IdError, MAX_ID_BYTES, Owner, Payload,
-    Progress, PromiseKind, Rest, State, Task, TaskState,
+    Ask, Awaiter, CallOptions, Claim, Completion, Digest, Entry, Event, Execution, Foreign, Id, IdError, MAX_ID_BYTES,
+    Outcome, Owner, Payload, Progress, PromiseKind, Refusal, Rest, State, Task, TaskState,
 };
 
-/// The address of this host's own functions, which a call may name as its target.
-const OWN_TARGET: &str = "poll://any@wasm";
 /// The longest id of an execution: its steps' ids are longer by a separator and ten digits, and must be ids as well.
 const MAX_EXECUTION_ID_BYTES: usize = MAX_ID_BYTES - 11;
 /// The deadline of a detached call that has none of its own: a year.
@@ -32,7 +32,7 @@ impl<S: State> Step<'_, S> {
         }
         let component = self.component_for(&function, None).ok_or(Rejection::NoFunction(function.clone()))?;
         let kind = PromiseKind::Call { function };
-        let new = New { id, kind, owner: None, param: arguments, timeout_at };
+        let new = New { id, kind, owner: None, param: arguments, timeout_at, foreign: None };
         self.start(new, component, seed);
         Ok(Reply::Promise { created: true })
     }
@@ -51,7 +51,7 @@ impl<S: State> Step<'_, S> {
     }
 
     /// A new promise, and the execution that settles it.
-    fn start(&mut self, new: New, component: Digest, seed: u64) {
+    pub(super) fn start(&mut self, new: New, component: Digest, seed: u64) {
         let id = new.id.clone();
         self.create(new);
         let promise = self.state.promise_mut(&id).expect("it was created above");
@@ -216,29 +216,27 @@ impl<S: State> Step<'_, S> {
     }
 
     pub(super) fn call(&mut self, id: &Id, step: u32, call: Call) -> Result<(), String> {
-        if let Some(target) = call.options.target.as_deref()
-            && target != OWN_TARGET
-        {
-            return Err(format!("nothing is known at {target:?}; this host's own functions are at {OWN_TARGET:?}"));
-        }
         let child = call.options.id_for(id, step).map_err(|error| error.to_string())?;
         if child.as_str().len() > MAX_EXECUTION_ID_BYTES {
             return Err(IdError::TooDeep.to_string());
         }
-        let caller = self.execution(id).map_err(|error| error.to_string())?;
-        let (seed, own_component) = (child_seed(caller.seed, step), caller.component);
         if !self.attach(&child, &call.function, &call.arguments).map_err(|error| error.to_string())? {
-            let component = self
-                .component_for(&call.function, Some(&own_component))
-                .ok_or_else(|| Rejection::NoFunction(call.function.clone()).to_string())?;
+            let elsewhere = match &call.options.target {
+                Some(target) if !self.state.settings().is_own(target) => Some(self.elsewhere(id, &child, target)?),
+                _ => None,
+            };
             let new = New {
                 id: child.clone(),
                 kind: PromiseKind::Call { function: call.function },
                 owner: Some(Owner { execution: id.clone(), step, detached: call.detached }),
                 param: call.arguments,
                 timeout_at: call.timeout_at,
+                foreign: None,
             };
-            self.start(new, component, seed);
+            match elsewhere {
+                Some(tags) => self.start_elsewhere(new, tags),
+                None => self.start_here(id, step, new)?,
+            }
         }
         if !call.detached {
             if child == *id {
@@ -247,6 +245,52 @@ impl<S: State> Step<'_, S> {
             self.wait_for(id, step, child);
         }
         Ok(())
+    }
+
+    /// A called function of this host.
+    fn start_here(&mut self, caller: &Id, step: u32, new: New) -> Result<(), String> {
+        let caller = self.execution(caller).map_err(|error| error.to_string())?;
+        let (seed, own_component) = (child_seed(caller.seed, step.into()), caller.component);
+        let PromiseKind::Call { function } = &new.kind else { return Ok(()) };
+        let component = self.component_for(function, Some(&own_component));
+        let component = component.ok_or_else(|| Rejection::NoFunction(function.clone()).to_string())?;
+        self.start(new, component, seed);
+        Ok(())
+    }
+
+    /// The tags of a call that a worker elsewhere is to answer.
+    fn elsewhere(&mut self, caller: &Id, child: &Id, target: &str) -> Result<Tags, String> {
+        if !foreign::is_address(target) {
+            let own = self.state.settings().address();
+            return Err(format!(
+                "{target:?} is no address: those of workers are written poll://any@GROUP or https://…, and this host's \
+                 own functions are at {own}"
+            ));
+        }
+        // A call with an id of its own is the root of a tree of its own.
+        let (origin, parent) = match is_at_or_below(child.as_str(), caller.as_str()) {
+            true => {
+                let given = self.state.promise(caller).and_then(|p| p.given_tags()).and_then(|tags| tags.get(ORIGIN));
+                (given.map_or(caller.origin(), String::as_str).to_owned(), caller.to_string())
+            }
+            false => (child.origin().to_owned(), child.to_string()),
+        };
+        Ok(Tags::from([
+            (SCOPE.into(), "global".into()),
+            (TARGET.into(), target.into()),
+            (ORIGIN.into(), origin),
+            (BRANCH.into(), child.to_string()),
+            (PARENT.into(), parent),
+        ]))
+    }
+
+    /// A called function of a worker elsewhere.
+    fn start_elsewhere(&mut self, mut new: New, tags: Tags) {
+        let id = new.id.clone();
+        let claim = if new.timeout_at > self.now { Claim::offered_at(self.now) } else { Claim::over() };
+        new.foreign = Some(Box::new(Foreign { tags: Some(tags), claim: Some(claim), ..Foreign::default() }));
+        self.create(new);
+        self.offer(&id);
     }
 
     /// A step whose promise only this execution has made.
@@ -260,7 +304,13 @@ impl<S: State> Step<'_, S> {
     ) -> Result<(), Rejection> {
         let owner = Some(Owner { execution: id.clone(), step, detached: false });
         let child = id.child(step)?;
-        self.create(New { id: child.clone(), kind, owner, param: Payload::new(), timeout_at: at });
+        if self.state.promise(&child).is_some() {
+            let why = format!("the id of its step {step}, {child:?}, is taken by a promise that somebody made before");
+            self.settle(id, Outcome::Crashed(why), self.now);
+            return Ok(());
+        }
+        let param = Payload::new();
+        self.create(New { id: child.clone(), kind, owner, param, timeout_at: at, foreign: None });
         if waits {
             self.wait_for(id, step, child);
         } else if at > self.now {
@@ -276,10 +326,14 @@ impl<S: State> Step<'_, S> {
         if promise == *id {
             return Err("an execution can't wait for its own promise, or settle it".into());
         }
-        if self.state.promise(&promise).is_none() {
-            return Err(Rejection::NoPromise(promise).to_string());
+        match self.state.promise(&promise) {
+            None => Err(Rejection::NoPromise(promise).to_string()),
+            // Nothing would ever happen to it by itself, so it could keep the guest waiting past its deadline.
+            Some(found) if found.given_tags().is_some() && !found.is_external() => {
+                Err(format!("the promise {promise:?} is internal: its creator didn't tag it resonate:external=true"))
+            }
+            Some(_) => Ok(promise),
         }
-        Ok(promise)
     }
 
     /// The step completes when the promise is settled: now, if it is.
@@ -314,6 +368,34 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
+    /// Somebody wants an execution to stop until it is continued.
+    pub(super) fn halt_execution(&mut self, id: &Id) -> Result<Granted, Refusal> {
+        let execution = self.execution(id).map_err(|_| Refusal::NoTask)?;
+        match execution.task.state {
+            TaskState::Fulfilled => return Err(Refusal::Fulfilled),
+            TaskState::Held => return Ok(Granted::Done),
+            _ => {}
+        }
+        execution.task.state = TaskState::Held;
+        execution.held = Some("somebody halted it".into());
+        self.changed = true;
+        self.effects.push(Effect::Stop(id.clone()));
+        Ok(Granted::Done)
+    }
+
+    /// Let an execution go on that was halted, or held for another reason: it is replayed first.
+    pub(super) fn continue_execution(&mut self, id: &Id) -> Result<Granted, Refusal> {
+        let execution = self.execution(id).map_err(|_| Refusal::NoTask)?;
+        if execution.task.state != TaskState::Held {
+            return Err(Refusal::NotHalted);
+        }
+        execution.task.state = TaskState::Runnable;
+        execution.held = None;
+        self.changed = true;
+        self.effects.push(Effect::Runnable(id.clone()));
+        Ok(Granted::Done)
+    }
+
     pub(super) fn execution(&mut self, id: &Id) -> Result<&mut Execution, Rejection> {
         let promise = self.state.promise_mut(id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
         promise.execution.as_deref_mut().ok_or_else(|| Rejection::NoExecution(id.clone()))
@@ -343,8 +425,8 @@ pub(super) struct Call {
 }
 
 /// The seed of a child, so that no two executions of a tree draw the same numbers (the finaliser of SplitMix64).
-fn child_seed(seed: u64, step: u32) -> u64 {
-    let mut z = seed.wrapping_add(u64::from(step).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+pub(super) fn child_seed(seed: u64, step: u64) -> u64 {
+    let mut z = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

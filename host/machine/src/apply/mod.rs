@@ -2,17 +2,22 @@
 //!
 //! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
 //! a session records; `check` owns what a session may record; `moves` owns holding executions, moving them to another
-//! component, and forking them. All work through [`Step`], which holds the state, the
-//! time, and what follows.
+//! component, and forking them. `requests` owns what clients of the promise protocol ask about promises, `tasks` the
+//! claims of workers elsewhere, `listeners` telling addresses what was settled, and `schedules` what the calendar makes.
+//! All work through [`Step`], which holds the state, the time, and what follows.
 
 mod check;
 mod executions;
+mod listeners;
 mod moves;
 mod promises;
+mod requests;
+mod schedules;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
-use crate::{Component, Digest, Id, IdError, Op, Outcome, PromiseState, Record, State};
+use crate::{Component, Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 
 /// What came of a record.
 #[derive(Debug)]
@@ -43,6 +48,19 @@ pub enum Reply {
     },
     /// What the turn was, is recorded.
     Progressed,
+    /// A request of the promise protocol was granted.
+    Granted(Granted),
+}
+
+/// What came of a request of the promise protocol that was granted. The rows have all else that the answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It is done, or was found done.
+    Done,
+    /// Something that the task was to wait for is settled: it isn't suspended, and goes on.
+    GoOn,
+    /// The task is held, and this came of the action.
+    Fenced(Result<(), Refusal>),
 }
 
 /// Something that follows from a record. The order matters: a session that is stopped must not be found waiting.
@@ -54,6 +72,24 @@ pub enum Effect {
     Stop(Id),
     /// The promise has its outcome: whoever waits for it is to be answered.
     Settled(Id),
+    /// A task can be taken: its workers are to be told. Said again after a while if none takes it.
+    Execute {
+        /// Which task.
+        id: Id,
+        /// At which version.
+        version: u32,
+        /// Where its workers are.
+        address: String,
+    },
+    /// The promise has its outcome: this address is to be told. Said again until [`Op::Told`] says that it was.
+    Unblock {
+        /// Which promise.
+        id: Id,
+        /// Where to.
+        address: String,
+    },
+    /// Everything is gone: no session, and nobody who waits, has anything to do.
+    Reset,
 }
 
 /// Why a record was not accepted. The state is as it was, except for deadlines that have passed.
@@ -115,6 +151,9 @@ pub enum Rejection {
     /// The session has lost its claim, or never had one.
     #[error("the session of {0:?} is no longer the one that may record its progress")]
     Stale(Id),
+    /// A request of the promise protocol.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// A session or a client is said to have done what none can. That is a fault of the host, never of a guest.
     #[error("what was to be recorded of {id:?} can't be: {what}")]
     Malformed {
@@ -165,7 +204,11 @@ impl<S: State> Step<'_, S> {
             Op::CreatePromise { id, param, timeout_at } => self.create_promise(id, param, timeout_at),
             Op::Settle { id, outcome } => self.settle_from_outside(id, outcome),
             Op::Expire { ids } => {
-                ids.iter().for_each(|id| self.expire(id));
+                for id in &ids {
+                    self.expire(id);
+                    self.claim_due(id);
+                    self.tell_again(id);
+                }
                 Ok(Reply::Done)
             }
             Op::Acquire { id } => self.acquire(id),
@@ -175,6 +218,23 @@ impl<S: State> Step<'_, S> {
             Op::Move { id, component, entries, replayed } => self.move_to(id, component, entries, replayed),
             Op::Fork { id, from, entries, component, replayed, timeout_at } => {
                 self.fork(id, from, moves::History { entries, component, replayed }, timeout_at)
+            }
+            Op::Request(request) => self.request(*request),
+            Op::RunSchedules { ids } => {
+                ids.iter().for_each(|id| self.run_schedule(id));
+                Ok(Reply::Done)
+            }
+            Op::Told { id, address } => self.told(&id, &address),
+            Op::Configure(settings) => {
+                self.changed = *self.state.settings() != settings;
+                self.state.configure(settings);
+                Ok(Reply::Done)
+            }
+            Op::Reset => {
+                self.changed = true;
+                self.state.clear();
+                self.effects.push(Effect::Reset);
+                Ok(Reply::Done)
             }
         }
     }

@@ -100,7 +100,8 @@ impl<S: State> Step<'_, S> {
         let Some(unfinished) = Unfinished::of(from.clone(), basis.names, basis.now, &history.entries) else {
             return Err(malformed(&id, "the history that it takes over has an end".into()));
         };
-        self.create(New { id: id.clone(), kind: PromiseKind::Call { function }, owner: None, param, timeout_at });
+        let kind = PromiseKind::Call { function };
+        self.create(New { id: id.clone(), kind, owner: None, param, timeout_at, foreign: None });
         self.take_over(&id, &unfinished, history, basis.component, basis.seed);
         if self.state.promise(&id).is_some_and(|promise| promise.outcome.is_none()) {
             self.begin_anew(&id, unfinished)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Effect, Rejection, Reply, Step, is_given, malformed, root_only};
 use crate::execution::Answer;
-use crate::{Awaiter, Entry, Id, Outcome, Owner, Payload, Promise, PromiseKind, Ready, State, TaskState};
+use crate::{Awaiter, Entry, Foreign, Id, Outcome, Owner, Payload, Promise, PromiseKind, Ready, State, TaskState};
 
 /// What a new promise is made of.
 pub(super) struct New {
@@ -13,6 +13,7 @@ pub(super) struct New {
     pub(super) owner: Option<Owner>,
     pub(super) param: Payload,
     pub(super) timeout_at: u64,
+    pub(super) foreign: Option<Box<Foreign>>,
 }
 
 impl<S: State> Step<'_, S> {
@@ -25,7 +26,7 @@ impl<S: State> Step<'_, S> {
                 _ => Err(Rejection::Taken { id, what: "it is not a promise of its own, but a step or an execution" }),
             };
         }
-        self.create(New { id, kind: PromiseKind::External, owner: None, param, timeout_at });
+        self.create(New { id, kind: PromiseKind::External, owner: None, param, timeout_at, foreign: None });
         Ok(Reply::Promise { created: true })
     }
 
@@ -44,6 +45,7 @@ impl<S: State> Step<'_, S> {
             timeout_at: new.timeout_at,
             awaiters: BTreeSet::new(),
             execution: None,
+            foreign: new.foreign,
         };
         self.state.insert(promise);
     }
@@ -72,7 +74,7 @@ impl<S: State> Step<'_, S> {
         }
     }
 
-    fn is_due(&mut self, id: &Id) -> bool {
+    pub(super) fn is_due(&mut self, id: &Id) -> bool {
         self.state.promise(id).is_some_and(|p| p.outcome.is_none() && p.timeout_at <= self.now)
     }
 
@@ -109,11 +111,20 @@ impl<S: State> Step<'_, S> {
         let Some(promise) = self.state.promise_mut(id).filter(|p| p.outcome.is_none()) else { return Vec::new() };
         self.changed = true;
         let state = outcome.state();
+        let watched = promise.due_at();
         promise.outcome = Some(outcome);
         promise.settled_at = Some(at);
-        let timeout_at = promise.timeout_at;
         let awaiters = std::mem::take(&mut promise.awaiters);
         let owner = promise.owner.clone();
+        let is_foreign = promise.foreign.is_some();
+        let mut callbacks = BTreeSet::new();
+        if let Some(foreign) = promise.foreign.as_mut() {
+            callbacks = std::mem::take(&mut foreign.callbacks);
+            if let Some(claim) = foreign.claim.as_mut() {
+                claim.put(TaskState::Fulfilled);
+                claim.resumes.clear();
+            }
+        }
         let open = promise.execution.as_mut().map(|execution| {
             execution.task.state = TaskState::Fulfilled;
             execution.entries += 1;
@@ -121,7 +132,12 @@ impl<S: State> Step<'_, S> {
             execution.ready.clear();
             std::mem::take(&mut execution.open)
         });
-        self.state.disarm(timeout_at, id);
+        let mut watched_now = None;
+        if is_foreign {
+            self.tell_listeners(id);
+            watched_now = self.state.promise(id).and_then(Promise::due_at);
+        }
+        self.watch(id, watched, watched_now);
         let mut ending = Vec::new();
         if let Some(open) = open {
             self.state.append(id, &Entry::Finished { state, now: at });
@@ -138,11 +154,25 @@ impl<S: State> Step<'_, S> {
                 self.answer(&awaiter.execution, awaiter.step, Answer::Promise(id.clone()));
             }
         }
+        ending.extend(self.resume(callbacks, id));
         if let Some(owner) = owner {
             self.close(&owner.execution, owner.step);
         }
         self.effects.push(Effect::Settled(id.clone()));
         ending
+    }
+
+    /// The time at which something happens to a promise by itself was `before`, and is `after` now.
+    pub(super) fn watch(&mut self, id: &Id, before: Option<u64>, after: Option<u64>) {
+        if before == after {
+            return;
+        }
+        if let Some(at) = before {
+            self.state.disarm(at, id);
+        }
+        if let Some(at) = after {
+            self.state.arm(at, id);
+        }
     }
 
     /// An execution that has ended waits for nothing. Says which promises end with it: those that it made itself, not

@@ -6,9 +6,9 @@ use crate::*;
 
 /// Of a state at a time.
 pub(super) fn check(state: &Memory, now: u64) {
-    let pending = state.promises.values().filter(|promise| promise.outcome.is_none());
-    let deadlines: BTreeSet<_> = pending.map(|promise| (promise.timeout_at, promise.id.clone())).collect();
-    assert_eq!(state.deadlines, deadlines, "the deadlines that are watched are those of the pending promises");
+    let watched = state.promises.values().filter_map(|promise| Some((promise.due_at()?, promise.id.clone())));
+    let watched: BTreeSet<_> = watched.collect();
+    assert_eq!(state.deadlines, watched, "what is watched is what is to happen by itself");
     for (id, promise) in &state.promises {
         assert_eq!(*id, promise.id);
         check_promise(promise, now);
@@ -18,7 +18,14 @@ pub(super) fn check(state: &Memory, now: u64) {
             Some(execution) => check_execution(state, promise, execution),
             None => assert!(!state.journals.contains_key(id) && !state.outputs.contains_key(id), "{id} has no run"),
         }
-        assert_eq!(promise.execution.is_some(), promise.function().is_some(), "{id}: calls are run, others are not");
+        let is_run = promise.execution.is_some() || promise.claim().is_some();
+        // One for a function that wasn't there is settled from its birth.
+        let is_run = is_run || promise.outcome.is_some();
+        assert!(promise.function().is_none() || is_run, "{id}: calls are run, here or elsewhere");
+        assert!(promise.execution.is_none() || promise.function().is_some(), "{id}: others are not");
+        if let Some(foreign) = promise.foreign.as_deref() {
+            check_foreign(promise, foreign);
+        }
     }
     let mut owners = BTreeMap::new();
     for (name, digest) in &state.current {
@@ -27,6 +34,22 @@ pub(super) fn check(state: &Memory, now: u64) {
             assert_eq!(owner, None, "{} has two owners", function.name);
         }
     }
+}
+
+fn check_foreign(promise: &Promise, foreign: &Foreign) {
+    let id = &promise.id;
+    let is_settled = promise.outcome.is_some();
+    assert!(!is_settled || foreign.callbacks.is_empty() && foreign.listeners.is_empty(), "{id} is settled and awaited");
+    assert!(is_settled || foreign.untold.is_none(), "{id}: nobody is told of what is pending");
+    assert!(foreign.untold.as_ref().is_none_or(|untold| !untold.addresses.is_empty()), "{id}: nobody is to be told");
+    let Some(claim) = &foreign.claim else { return };
+    assert!(promise.execution.is_none(), "{id} is run here and elsewhere");
+    assert!(promise.target().is_some(), "{id} has a task and no worker");
+    let state = claim.task.state;
+    assert_eq!(state == TaskState::Fulfilled, is_settled, "{id}: fulfilled exactly if settled");
+    assert_eq!(state == TaskState::Acquired, claim.holder.is_some(), "{id}: held exactly if acquired");
+    let has_time = matches!(state, TaskState::Runnable | TaskState::Acquired);
+    assert_eq!(has_time, claim.due_at.is_some(), "{id}: something happens by itself exactly if pending or acquired");
 }
 
 fn check_promise(promise: &Promise, now: u64) {
@@ -166,9 +189,12 @@ pub(super) fn check_step(
     changed: bool,
 ) {
     assert_eq!(changed, before != after, "a record that changes something says so, and no other: {record:?}");
+    if record.op == Op::Reset {
+        return;
+    }
     for (id, promise) in &before.promises {
         let now = after.promises.get(id).expect("promises stay");
-        assert!(promise.outcome.is_none() || promise == now, "{id} was settled, and changed");
+        assert!(promise.outcome.is_none() || is_same(promise, now), "{id} was settled, and changed");
         let birth = |p: &Promise| (p.created_at, p.timeout_at, p.param.clone(), p.kind.clone(), p.owner.clone());
         assert_eq!(birth(promise), birth(now), "{id} was reborn");
     }
@@ -191,6 +217,15 @@ pub(super) fn check_step(
         let is_same = matches!(reply, Ok(Reply::Done | Reply::Promise { created: false }));
         assert!(is_same && !changed, "again it gave {reply:?}: {record:?}");
     }
+}
+
+/// Whether two are one settled promise. Who has been told of it may change.
+fn is_same(before: &Promise, after: &Promise) -> bool {
+    let mut before = before.clone();
+    if let (Some(before), Some(after)) = (&mut before.foreign, &after.foreign) {
+        before.untold = after.untold.clone();
+    }
+    before == *after
 }
 
 /// Of what followed from a record: nobody who has to hear of a change is left out.

@@ -2,12 +2,15 @@
 //! always hold: see `invariants`.
 
 mod components;
+mod conformance;
+mod elsewhere;
 mod ending;
 mod invariants;
 mod moves;
 mod promises;
 mod random;
 mod scale;
+mod scheduled;
 mod sessions;
 mod steps;
 

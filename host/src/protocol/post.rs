@@ -1,0 +1,149 @@
+//! Delivering messages: the one [`Courier`] of a host.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use machine::{Promise, Settings};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::poll::{Address, Groups, Key, Letter, Subscription};
+use super::records::Record;
+use crate::partition::{Courier, Message, Partition};
+
+/// What is to be delivered, and to whom. Clones are the same post.
+#[derive(Clone)]
+pub struct Post {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    groups: Mutex<Groups>,
+    settings: Settings,
+    /// Who is told what has arrived, and knows what is still to be delivered.
+    partition: OnceLock<Partition>,
+    /// Where workers reach this host.
+    url: OnceLock<String>,
+}
+
+/// A connection that is told what its member and its group are to know.
+pub struct Line {
+    post: Post,
+    subscription: Subscription,
+    /// What had waited for it.
+    waited: VecDeque<Letter>,
+    /// What was handed out last: it has arrived once something more is asked for.
+    last: Option<Key>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    kind: &'static str,
+    head: Head<'a>,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_url: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Data<'a> {
+    Task { id: &'a str, version: u32 },
+    Promise(Record<'a>),
+}
+
+impl Post {
+    /// Of a host with these settings. It delivers nothing until it has been opened.
+    pub fn new(settings: Settings) -> Post {
+        let shared = Shared { groups: Mutex::default(), settings, partition: OnceLock::new(), url: OnceLock::new() };
+        Post { shared: Arc::new(shared) }
+    }
+
+    /// Say whose messages these are, and where the host is reached.
+    pub fn open(&self, partition: Partition, url: String) {
+        // It is opened once.
+        let _ = self.shared.partition.set(partition);
+        let _ = self.shared.url.set(url);
+    }
+
+    /// A connection of a member of a group. None: there are too many connections.
+    pub fn connect(&self, group: &str, member: &str) -> Option<Line> {
+        let (subscription, waited) = self.shared.groups.lock().join(group, member)?;
+        let waited = waited.into_iter().filter(|letter| self.is_wanted(&letter.key)).collect();
+        Some(Line { post: self.clone(), subscription, waited, last: None })
+    }
+
+    /// Whether what has waited is still to be delivered.
+    fn is_wanted(&self, key: &Key) -> bool {
+        let Some(partition) = self.shared.partition.get() else { return false };
+        match key {
+            Key::Task(id, version) => partition.is_offered(id, *version),
+            Key::Promise(id, address) => partition.is_untold(id, address),
+        }
+    }
+
+    fn arrived(&self, key: Key) {
+        if let (Key::Promise(id, address), Some(partition)) = (key, self.shared.partition.get()) {
+            partition.delivered(id, address);
+        }
+    }
+
+    fn text(&self, kind: &'static str, data: Data<'_>) -> String {
+        let server_url = self.shared.url.get().map(String::as_str).filter(|_| kind == "execute");
+        serde_json::to_string(&Body { kind, head: Head { server_url }, data }).expect("a message is JSON")
+    }
+
+    fn unblock(&self, promise: &Promise) -> String {
+        let record = Record { promise, settings: &self.shared.settings, now: 0 };
+        self.text("unblock", Data::Promise(record))
+    }
+}
+
+impl Courier for Post {
+    fn send(&self, message: Message) {
+        let (address, key, text) = match message {
+            Message::Execute { id, version, address } => {
+                let text = self.text("execute", Data::Task { id: id.as_str(), version });
+                (address, Key::Task(id, version), text)
+            }
+            Message::Unblock { promise, address } => {
+                let key = Key::Promise(promise.id.clone(), address.clone());
+                (address, key, self.unblock(&promise))
+            }
+        };
+        if let Some(address) = Address::parse(&address) {
+            self.shared.groups.lock().send(address, Letter { key, text });
+        }
+    }
+
+    fn forget(&self) {
+        self.shared.groups.lock().forget();
+    }
+}
+
+impl Line {
+    /// The next message. None: the connection has lost its place, because it didn't read.
+    pub async fn next(&mut self) -> Option<String> {
+        if let Some(last) = self.last.take() {
+            self.post.arrived(last);
+        }
+        let letter = match self.waited.pop_front() {
+            Some(letter) => letter,
+            None => self.subscription.letters.recv().await?,
+        };
+        self.last = Some(letter.key);
+        Some(letter.text)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let Subscription { group, number, .. } = &self.subscription;
+        self.post.shared.groups.lock().leave(group, *number);
+    }
+}
