@@ -130,7 +130,8 @@ impl<'a> World<'a> {
                     self.runnable.remove(&(self.order.of(&id), id.clone()));
                     self.sessions.remove(&id);
                 }
-                Effect::Settled(_) => {}
+                // There are no workers elsewhere: what is called there is never answered.
+                Effect::Settled(_) | Effect::Execute { .. } | Effect::Unblock { .. } | Effect::Reset => {}
             }
         }
         reply.ok()
