@@ -1,14 +1,18 @@
-//! Connections.
+//! Connections. Each stays with one thread, from its first request to its last, and each thread has a runtime of its own:
+//! an answer is then most often written by the thread that read the request, and no other is woken for it.
 
 use std::future::Future;
+use std::io;
+use std::net::TcpStream as StdStream;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::{Options, router};
 use crate::partition::Partition;
@@ -29,13 +33,14 @@ pub async fn serve(
     listener: TcpListener,
     options: Options,
     shutdown: impl Future<Output = ()>,
-) {
+) -> io::Result<()> {
     let (close, closing) = watch::channel(false);
     let service = TowerToHyperService::new(router(host, post, options, closing));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let graceful = GracefulShutdown::new();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads: Vec<_> = (0..threads).map(|n| start_thread(n, service.clone())).collect::<io::Result<_>>()?;
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut threads_in_turn = threads.iter().cycle();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -51,16 +56,47 @@ pub async fn serve(
         };
         // Answers are small and written whole: they are not to wait for more.
         let _ = stream.set_nodelay(true);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection ended early: {error}");
-            }
-        });
+        // It leaves this runtime here, and joins that of the thread there.
+        if let (Ok(stream), Some(thread)) = (stream.into_std(), threads_in_turn.next()) {
+            let _ = thread.send((stream, graceful.watcher()));
+        }
     }
     drop(listener);
     let _ = close.send(true);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections were still open after {} s, and are closed", DRAIN.as_secs());
     }
+    Ok(())
+}
+
+/// A thread that serves the connections that it is given, until there are no more to come and all have ended.
+fn start_thread(
+    number: usize,
+    service: TowerToHyperService<axum::Router>,
+) -> io::Result<mpsc::UnboundedSender<(StdStream, Watcher)>> {
+    let (given, mut connections) = mpsc::unbounded_channel::<(StdStream, Watcher)>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = async move {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+        let mut serving = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = serving.join_next() => {}
+                connection = connections.recv() => {
+                    let Some((stream, watcher)) = connection else { break };
+                    let Ok(stream) = TcpStream::from_std(stream) else { continue };
+                    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+                    serving.spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!("a connection ended early: {error}");
+                        }
+                    });
+                }
+            }
+        }
+        while serving.join_next().await.is_some() {}
+    };
+    std::thread::Builder::new().name(format!("http-{number}")).spawn(move || runtime.block_on(run))?;
+    Ok(given)
 }

@@ -55,8 +55,9 @@ impl Serve {
         let post = Post::new(config.partition.settings.clone());
         let partition = Partition::open(config.partition.clone(), runtime, Arc::new(post.clone()))
             .map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?;
-        let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build();
-        let tokio = tokio.map_err(|error| failed("the threads for connections can't be started", &error))?;
+        // It accepts connections and waits for signals; they are served by threads of their own.
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let tokio = tokio.map_err(|error| failed("connections can't be accepted", &error))?;
         tokio.block_on(serve(screen, config, partition, post, listener))
     }
 }
@@ -86,7 +87,9 @@ async fn serve(
     post.open(partition.clone(), format!("http://{address}"));
     let serving = crate::api::serve(partition.clone(), post, listener, config.api, shutdown);
     tokio::select! {
-        () = serving => {}
+        served = serving => {
+            served.map_err(|error| Failure::Serve(format!("the threads for connections can't be started: {error}")))?;
+        }
         reason = partition.broken() => {
             return Err(Failure::Serve(format!("the host has stopped, because it can't go on safely: {reason}")));
         }

@@ -219,11 +219,16 @@ impl Inner {
         if let Some(reason) = self.stalled() {
             return Err(Error::Stalled(reason));
         }
-        let is_behind = self.frozen_bytes + self.unwritten_bytes > UNWRITTEN_BYTES;
-        if is_behind || self.view.unsaved() > backlog || self.sessions.backlog() > backlog {
+        if self.is_behind(backlog) {
             return Err(Error::Overloaded);
         }
         Ok(())
+    }
+
+    /// Whether more than this waits to be run or stored, or more than there may be room for.
+    pub(super) fn is_behind(&self, backlog: usize) -> bool {
+        let is_full = self.frozen_bytes + self.unwritten_bytes > UNWRITTEN_BYTES;
+        is_full || self.view.unsaved() > backlog || self.sessions.backlog() > backlog
     }
 
     /// Apply a record, and see to what follows from it. Who is to be woken is found out when the lock is let go of.

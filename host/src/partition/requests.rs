@@ -91,6 +91,7 @@ impl Partition {
             let promise = inner.promise(&id);
             let durable = inner.durable();
             committer::help(&mut inner);
+            workers::drop_ended(&mut inner);
             (reply, promise, durable)
         };
         self.until(durable).await?;
@@ -116,6 +117,7 @@ impl Partition {
                     let settled = inner.watch(&id);
                     workers::help(&mut inner, &id);
                     committer::help(&mut inner);
+                    workers::drop_ended(&mut inner);
                     (None, created, settled)
                 }
                 Err(rejection) => (Some((rejection, inner.durable())), false, oneshot::channel().1),

@@ -7,6 +7,9 @@ use super::Shared;
 
 /// How many of them go into one record. It bounds how long the lock is held.
 const AT_ONCE: usize = 256;
+/// How long deadlines wait while half as much is under way as makes the host refuse new work. They are past in any case;
+/// and a million that pass at once are neither to fill the memory nor to keep everybody else out.
+const BREATHER: Duration = Duration::from_millis(5);
 /// The longest sleep: the clock may be set while it lasts.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -18,13 +21,18 @@ pub(super) fn run(shared: &Arc<Shared>) {
             inner.wait_for(|signals| &signals.deadline, LONGEST);
             continue;
         }
-        if inner.act(AT_ONCE) {
-            inner.unlocked(|_| ());
-            continue;
-        }
         if retried.elapsed() >= LONGEST {
             inner.retry_later();
             retried = Instant::now();
+        }
+        if inner.is_behind((shared.options.backlog / 2).max(AT_ONCE)) {
+            inner.timer_at = 0;
+            inner.wait_for(|signals| &signals.deadline, BREATHER);
+            continue;
+        }
+        if inner.act(AT_ONCE) {
+            inner.unlocked(|_| ());
+            continue;
         }
         let next = inner.view.next_due();
         inner.timer_at = next;

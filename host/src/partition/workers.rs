@@ -227,7 +227,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Give an execution that was just queued its first turn, if nothing else is queued and no worker is awake: it would have
-/// to be woken, which takes longer than most turns.
+/// to be woken, which takes longer than most turns. What came of it isn't known to anybody when this returns: whoever
+/// asked may want to commit it himself.
 pub(super) fn help(inner: &mut Locked<'_>, id: &Id) {
     if inner.stopping || !inner.sessions.take_alone(id) {
         return;
@@ -235,11 +236,11 @@ pub(super) fn help(inner: &mut Locked<'_>, id: &Id) {
     if let Some(work) = inner.next_work(id) {
         let done = inner.unlocked(|shared| perform(shared, work));
         inner.record(id, done, false);
-        drop_ended(inner);
     }
 }
 
-fn drop_ended(inner: &mut Locked<'_>) {
+/// Drop the sessions that have ended, without the lock.
+pub(super) fn drop_ended(inner: &mut Locked<'_>) {
     if !inner.sessions.ended.is_empty() {
         let ended = std::mem::take(&mut inner.sessions.ended);
         inner.unlocked(|_| drop(ended));
