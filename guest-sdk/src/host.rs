@@ -8,8 +8,9 @@ pub(crate) mod bindings {
     wit_bindgen::generate!({ path: "../wit", world: "durable-functions" });
 }
 
-use bindings::durable::functions::durable;
+use bindings::durable::functions::{durable, http};
 pub(crate) use durable::{CallOptions, Failure, Level, Outcome};
+pub(crate) use http::{Failure as HttpFailure, Request, Response, Trouble};
 
 fn need(operation: &str) {
     if !cfg!(target_family = "wasm") {
@@ -47,6 +48,11 @@ pub(crate) async fn await_promise(id: String) -> Result<Vec<u8>, Failure> {
 pub(crate) async fn settle_promise(id: String, outcome: Outcome) -> Result<(), String> {
     need("settling a promise");
     durable::settle_promise(id, outcome).await
+}
+
+pub(crate) async fn send(request: Request) -> Result<Response, HttpFailure> {
+    need("a request");
+    http::send(request).await
 }
 
 pub(crate) fn start_step(name: &str) -> u32 {

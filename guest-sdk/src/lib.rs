@@ -37,12 +37,14 @@
 //! - [`promise`] makes a value that somebody else provides: a person, a web hook, another function.
 //!   [`await_promise`], [`resolve`], [`reject`] and [`cancel`] work with the id of any promise.
 //! - [`run`] gives a piece of work a name and a retry policy.
+//! - [`http`] sends requests to other systems, each once, with an idempotency key.
 //! - [`#[data]`](macro@data) marks the types that travel. [`Error`] carries any error; [`CallError`] tells apart what a
 //!   function returned from a timeout, a cancellation and a crash.
 //!
 //! Everything else is Rust: `join!`, `select!`, `FuturesUnordered` and the rest of the futures ecosystem work as they
 //! are. `println!`, `eprintln!` and the `log` macros write to the execution's log. `SystemTime::now()`, `Instant::now()`,
-//! random numbers and the order of a `HashMap` are as always, and the same on every replay.
+//! random numbers and the order of a `HashMap` are as always, and the same on every replay. `std::env::var` reads what the
+//! function is configured with, secrets included. Clients for `wasi:http` work as they are.
 //!
 //! # What happens on a replay
 //! When the host goes on with an execution after a crash, it runs the function again from the top, and answers what it
@@ -60,6 +62,7 @@ extern crate self as guest_sdk;
 mod call;
 mod error;
 mod host;
+pub mod http;
 mod payload;
 mod promise;
 mod retry;

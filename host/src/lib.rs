@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod log;
+pub mod outbound;
 pub mod partition;
 pub mod protocol;
 pub mod replay;

@@ -85,6 +85,11 @@ impl Client {
         answer(request.send(body.to_string())).unwrap_or_else(|error| panic!("POST {path}: {}", error.0))
     }
 
+    /// POST bytes with a header.
+    pub fn try_post_with(&self, path: &str, (name, value): (&str, &str), body: &[u8]) -> Result<Answer, Failed> {
+        answer(self.agent.post(format!("{}{path}", self.url)).header(name, value).send(body))
+    }
+
     /// GET, of a host that is there.
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {

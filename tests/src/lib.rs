@@ -13,6 +13,7 @@ mod look;
 mod places;
 mod random;
 mod watch;
+mod web;
 
 pub use client::{Answer, Client, Event, Events, Failed};
 pub use host::{Host, Setup};
@@ -21,3 +22,4 @@ pub use look::{Look, without_times};
 pub use places::{GUESTS, edition, guest, host_binary, scratch};
 pub use random::{Random, number};
 pub use watch::{PATIENCE, until};
+pub use web::{Seen, Web};

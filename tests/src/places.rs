@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// All guests that every host of a test begins with. `clash` is not among them: it doesn't go with `misbehave`.
-pub const GUESTS: [&str; 8] =
-    ["approval", "countdown", "fibonacci", "panics", "pipeline", "transfer", "misbehave", "bare"];
+pub const GUESTS: [&str; 9] =
+    ["approval", "countdown", "fibonacci", "panics", "pipeline", "transfer", "misbehave", "bare", "web"];
 
 /// The binary under test.
 pub fn host_binary() -> PathBuf {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::{Completion, Id};
+use crate::{Bounds, Completion, Id, Pinned};
 
 /// The SHA-256 of a component's bytes, which is its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,6 +70,14 @@ pub struct Execution {
     pub open: BTreeMap<u32, Option<Id>>,
     /// Why it is held, if it is.
     pub held: Option<String>,
+    /// The configuration that it has, from its first entry to its last.
+    pub config: Pinned,
+    /// What of it the machine watches.
+    pub bounds: Bounds,
+    /// What its journal has in bytes: see [`Entry::size`](crate::Entry::size).
+    pub journal_bytes: u64,
+    /// How many executions that it called have not ended, leaving out those that are detached.
+    pub children: u32,
 }
 
 /// A step that has its answer, which the guest hasn't been told.

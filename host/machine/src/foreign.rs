@@ -178,7 +178,7 @@ impl Promise {
     fn derived_tags(&self, host: &str) -> Tags {
         let id = self.id.to_string();
         let parent = self.owner.as_ref().map_or_else(|| id.clone(), |owner| owner.execution.to_string());
-        let is_step = matches!(self.kind, PromiseKind::Step { .. });
+        let is_step = matches!(self.kind, PromiseKind::Step { .. } | PromiseKind::Http { .. });
         let mut tags = Tags::from([
             (SCOPE.into(), if is_step { "local" } else { "global" }.into()),
             (ORIGIN.into(), self.id.origin().into()),
@@ -189,7 +189,7 @@ impl Promise {
             PromiseKind::Call { .. } => drop(tags.insert(TARGET.into(), host.into())),
             PromiseKind::Sleep => drop(tags.insert(TIMER.into(), "true".into())),
             PromiseKind::External => drop(tags.insert(EXTERNAL.into(), "true".into())),
-            PromiseKind::Step { .. } => {}
+            PromiseKind::Step { .. } | PromiseKind::Http { .. } => {}
         }
         tags
     }

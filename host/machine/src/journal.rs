@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ask, Completion, Digest, Event, Id, Outcome, Payload, PromiseState};
+use crate::{Ask, Completion, Digest, Event, Hidden, HttpHead, Id, Outcome, Payload, PromiseState};
 
 /// Payloads up to this size are kept in an entry as they are, longer ones as their digest: the promise has the value.
 /// It is part of the format: with another size, a replay would differ from the journals that are there.
@@ -110,6 +110,13 @@ pub enum Kind {
     Step {
         name: String,
     },
+    Http {
+        method: String,
+        url: Arguments,
+        /// Of the names and values, and of where secrets were cut out of the request.
+        headers: Digest,
+        body: Arguments,
+    },
 }
 
 /// A payload in an entry.
@@ -136,6 +143,14 @@ pub struct Brief {
 }
 
 impl Arguments {
+    /// What an entry keeps of it.
+    fn size(&self) -> u64 {
+        match self {
+            Arguments::Inline(payload) => payload.len() as u64,
+            Arguments::Digest { .. } => 40,
+        }
+    }
+
     /// Of a payload.
     pub fn of(payload: &Payload) -> Arguments {
         if payload.len() <= INLINE_BYTES {
@@ -192,11 +207,56 @@ impl Kind {
             Ask::AwaitPromise { id } => Kind::AwaitPromise { id: id.clone() },
             Ask::SettlePromise { id, outcome } => Kind::SettlePromise { id: id.clone(), outcome: Brief::of(outcome) },
             Ask::Step { name } => Kind::Step { name: name.clone() },
+            Ask::Http { head, body } => Kind::Http {
+                method: head.method.clone(),
+                url: Arguments::of(&Payload::copy_from_slice(head.url.as_bytes())),
+                headers: headers_digest(head),
+                body: Arguments::of(body),
+            },
         }
     }
 }
 
+/// Each text is preceded by its length, so that no two lists of headers look the same.
+fn headers_digest(head: &HttpHead) -> Digest {
+    let mut bytes = Vec::new();
+    let mut add = |text: &str| {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    };
+    head.headers.iter().flat_map(|(name, value)| [name, value]).for_each(|text| add(text));
+    for Hidden { part, at, name } in &head.hidden {
+        add(&format!("{part:?} {at} {name}"));
+    }
+    Digest::of(&bytes)
+}
+
 impl Entry {
+    /// What it counts towards the size of a journal: its payloads, and a little for the rest. What isn't the guest's own
+    /// doing counts nothing.
+    pub fn size(&self) -> u64 {
+        const REST_BYTES: u64 = 16;
+        let brief = |outcome: &Brief| outcome.value.as_ref().map_or(0, Arguments::size);
+        let size = match self {
+            Entry::Asked { kind, .. } => match kind {
+                Kind::Call { function, arguments, .. } => function.len() as u64 + arguments.size(),
+                Kind::SettlePromise { outcome, .. } => brief(outcome),
+                Kind::Step { name } => name.len() as u64,
+                Kind::Http { url, body, .. } => url.size() + body.size(),
+                Kind::Sleep { .. } | Kind::CreatePromise { .. } | Kind::AwaitPromise { .. } => 0,
+            },
+            Entry::Told { completion, .. } => match completion {
+                Completion::Settled(outcome) => outcome.size() as u64,
+                Completion::Refused(reason) => reason.len() as u64,
+                Completion::Done => 0,
+            },
+            Entry::Recorded { outcome, .. } => brief(outcome),
+            Entry::Dropped { .. } => 0,
+            Entry::Started { .. } | Entry::Finished { .. } | Entry::Moved { .. } | Entry::Forked { .. } => return 0,
+        };
+        REST_BYTES + size
+    }
+
     /// What an event leaves in the journal.
     pub fn of(event: &Event) -> Entry {
         match event {
@@ -382,6 +442,10 @@ impl fmt::Display for Kind {
             Kind::AwaitPromise { id } => write!(f, "wait for promise {id}"),
             Kind::SettlePromise { id, outcome } => write!(f, "settle promise {id}: {outcome}"),
             Kind::Step { name } => write!(f, "begin {name:?}"),
+            Kind::Http { method, url: Arguments::Inline(url), .. } => {
+                write!(f, "request {method} {}", String::from_utf8_lossy(url))
+            }
+            Kind::Http { method, url, .. } => write!(f, "request {method} {url}"),
         }
     }
 }

@@ -7,27 +7,35 @@
 
 mod apply;
 mod basis;
+mod config;
+mod egress;
 mod execution;
 mod foreign;
+mod http;
 mod id;
 mod journal;
 mod promise;
+mod reach;
 mod record;
 mod request;
 mod schedule;
 mod session;
 mod state;
 
-pub use apply::{Applied, Effect, Granted, Rejection, Reply, apply, can_install};
+pub use apply::{Applied, Effect, Granted, Rejection, Reply, apply, can_install, configured};
 pub use basis::{Basis, Names};
+pub use config::{Bounds, Config, Limit, Pinned, Scope, Variable};
+pub use egress::{Egress, allowed};
 pub use execution::{Answer, Component, Digest, Execution, FunctionInfo, Parameter, Ready, Task, TaskState};
 pub use foreign::{
     BRANCH, Claim, DELAY, Data, EXTERNAL, Foreign, Form, Holder, ORIGIN, PARENT, SCHEDULE, SCOPE, TARGET, TIMER, Tags,
     TaskView, Untold, is_address, is_timer, target,
 };
+pub use http::{Hidden, HttpHead, Part};
 pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES};
 pub use journal::{Arguments, Brief, Divergence, Entry, Kind, Replay, Replayed};
 pub use promise::{Awaiter, Outcome, Owner, Payload, Promise, PromiseKind, State as PromiseState};
+pub use reach::Reach;
 pub use record::{Op, Progress, Record, Rest};
 pub use request::{Action, Call, NewPromise, NewSchedule, Refusal, Request, Settlement, TaskRef, Template};
 pub use schedule::{NEVER, Schedule, next_occurrence};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Execution, Foreign, Id};
+use crate::{Execution, Foreign, HttpHead, Id, Reach};
 
 /// A value as it travels: JSON text between functions, anything at all from elsewhere.
 pub type Payload = Bytes;
@@ -53,6 +53,13 @@ pub enum PromiseKind {
     Step {
         /// For people.
         name: String,
+    },
+    /// The answer to a request. The promise's parameter is the request's body.
+    Http {
+        /// All but its body.
+        head: HttpHead,
+        /// How far it may reach.
+        reach: Reach,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Digest, Entry, Event, Id, Outcome, Output, Payload, Request, Settings};
+use crate::{Component, Config, Digest, Entry, Event, Id, Outcome, Output, Payload, Request, Scope, Settings};
 
 /// One thing that happened, and when. Applying the same records in the same order gives the same state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,9 +114,16 @@ pub enum Op {
         address: String,
     },
     /// From here on the host has these settings.
-    Configure(Settings),
+    Adopt(Settings),
     /// Forget all promises and schedules. For tests.
     Reset,
+    /// A scope gets another configuration. Executions that have started keep theirs.
+    Configure {
+        /// Whose.
+        scope: Scope,
+        /// All of it.
+        config: Config,
+    },
 }
 
 /// One turn of a session: what the guest was told, and everything that it did until it came to rest.

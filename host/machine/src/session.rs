@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, Outcome, Payload};
+use crate::{HttpHead, Id, Outcome, Payload};
 
 /// Something that the guest did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,14 @@ pub enum Ask {
     Step {
         /// A name for people.
         name: String,
+    },
+    /// Send a request to another system. Answered with the outcome of the request: resolved with the response, rejected
+    /// with why there is none.
+    Http {
+        /// All but its body.
+        head: HttpHead,
+        /// Its body.
+        body: Payload,
     },
 }
 

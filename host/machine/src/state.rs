@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Digest, Entry, Id, Output, Promise, Schedule};
+use crate::{Component, Config, Digest, Entry, Id, Output, Pinned, Promise, Schedule, Scope};
 
 /// What is decided when a host is started, and what its rules depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,9 +68,15 @@ pub trait State {
     /// What is decided when a host is started.
     fn settings(&self) -> &Settings;
     /// Decide it.
-    fn configure(&mut self, settings: Settings);
+    fn adopt(&mut self, settings: Settings);
     /// Forget all promises and schedules.
     fn clear(&mut self);
+    /// A revision of a scope's configuration. Revisions are numbered from 1.
+    fn config(&self, scope: &Scope, revision: u32) -> Option<&Config>;
+    /// The latest revisions for a function of a component, by their names.
+    fn pin(&self, component: &str, function: &str) -> Pinned;
+    /// The latest revision of a scope's configuration, from here on.
+    fn configure(&mut self, scope: Scope, revision: u32, config: Config);
 }
 
 /// Everything in maps: for tests and simulations.
@@ -92,6 +98,8 @@ pub struct Memory {
     pub schedules: BTreeMap<String, Schedule>,
     /// What was decided.
     pub settings: Settings,
+    /// By scope, in the order of their revisions.
+    pub configs: BTreeMap<Scope, Vec<Config>>,
 }
 
 impl Memory {
@@ -167,7 +175,7 @@ impl State for Memory {
         &self.settings
     }
 
-    fn configure(&mut self, settings: Settings) {
+    fn adopt(&mut self, settings: Settings) {
         self.settings = settings;
     }
 
@@ -177,5 +185,24 @@ impl State for Memory {
         self.journals.clear();
         self.outputs.clear();
         self.schedules.clear();
+    }
+
+    fn config(&self, scope: &Scope, revision: u32) -> Option<&Config> {
+        self.configs.get(scope)?.get(revision.checked_sub(1)? as usize)
+    }
+
+    fn pin(&self, component: &str, function: &str) -> Pinned {
+        let latest = |scope| self.configs.get(&scope).map_or(0, |configs| configs.len() as u32);
+        Pinned {
+            host: latest(Scope::Host),
+            component: latest(Scope::Component(component.into())),
+            function: latest(Scope::Function(function.into())),
+        }
+    }
+
+    fn configure(&mut self, scope: Scope, revision: u32, config: Config) {
+        let configs = self.configs.entry(scope).or_default();
+        debug_assert_eq!(revision as usize, configs.len() + 1);
+        configs.push(config);
     }
 }

@@ -28,10 +28,11 @@ pub(super) async fn upload(
     wasm: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<ComponentDocument>), Failure> {
     let wasm = wasm?;
-    if query?.0.check.unwrap_or(false) {
+    let Query(UploadQuery { check, mount }) = query?;
+    if check.unwrap_or(false) {
         must_go_on(&api, wasm.clone()).await?;
     }
-    let component = api.host.upload(wasm).await?;
+    let component = api.host.upload(wasm, mount).await?;
     Ok((StatusCode::CREATED, Json(ComponentDocument::of(&component))))
 }
 

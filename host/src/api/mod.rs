@@ -6,9 +6,11 @@
 mod access;
 mod bodies;
 mod components;
+mod configs;
 mod errors;
 mod events;
 mod executions;
+mod incoming;
 mod moves;
 mod openapi;
 mod promises;
@@ -84,6 +86,8 @@ fn router(host: Partition, mail: Post, options: Options, closing: watch::Receive
         .route("/v1/functions", get(components::functions))
         .route("/v1/functions/{name}", get(components::function))
         .route("/v1/functions/{name}/invoke", post(executions::invoke))
+        .route("/v1/functions/{name}/config", get(configs::function).post(configs::change_function))
+        .route("/v1/components/{name}/config", get(configs::component).post(configs::change_component))
         .route("/v1/executions", get(executions::list))
         .route("/v1/executions/{id}", get(executions::get))
         .route("/v1/executions/{id}/tree", get(executions::tree))
@@ -92,6 +96,7 @@ fn router(host: Partition, mail: Post, options: Options, closing: watch::Receive
         .route("/v1/executions/{id}/events", get(events::events))
         .route("/v1/executions/{id}/cancel", post(executions::cancel))
         .route("/v1/executions/{id}/resume", post(moves::resume))
+        .route("/v1/executions/{id}/capsule", get(moves::capsule))
         .route("/v1/executions/{id}/fork", post(moves::fork))
         .route("/v1/components/{name}/upgrade", post(moves::upgrade))
         .route("/v1/promises", post(promises::create).get(promises::list))
@@ -99,6 +104,7 @@ fn router(host: Partition, mail: Post, options: Options, closing: watch::Receive
         .route("/v1/promises/{id}/resolve", post(promises::resolve))
         .route("/v1/promises/{id}/reject", post(promises::reject))
         .route("/v1/promises/{id}/cancel", post(promises::cancel))
+        .merge(incoming::router())
         .layer(DefaultBodyLimit::max(payload))
         .layer(refuse_above(payload))
         .merge(components)

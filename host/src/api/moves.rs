@@ -7,6 +7,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use machine::{Component, Id, Rejection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -43,6 +45,8 @@ pub(super) struct ScopeQuery {
 pub(super) struct UploadQuery {
     /// Refuse it if an unfinished execution would not go on unchanged on it.
     pub(super) check: Option<bool>,
+    /// Where it is served if it answers requests over HTTP: at `/http/NAME/`.
+    pub(super) mount: Option<String>,
 }
 
 /// What an execution is resumed on.
@@ -255,6 +259,15 @@ pub(super) async fn fork(
     let timeout = query.timeout_ms.map_or(api.options.default_timeout, Duration::from_millis);
     api.host.fork(id.clone(), from, query.at, on, timeout).await?;
     Ok((StatusCode::CREATED, show(&api, id).await?))
+}
+
+/// An execution and all below it, with what is needed to run it again on another machine, as one file.
+#[utoipa::path(get, path = "/v1/executions/{id}/capsule", params(("id" = String, Path,)),
+    responses((status = 200, content_type = "application/octet-stream"), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn capsule(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Failure> {
+    let id = execution(&api, &id).await?;
+    let file = api.host.capsule(id).await?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], file).into_response())
 }
 
 async fn show(api: &Api, id: Id) -> Result<Json<PromiseDocument>, Failure> {

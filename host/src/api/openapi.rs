@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::errors::Failure;
-use super::{Api, components, events, executions, moves, promises, protocol};
+use super::{Api, components, configs, events, executions, moves, promises, protocol};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,10 @@ use super::{Api, components, events, executions, moves, promises, protocol};
         components::list,
         components::functions,
         components::function,
+        configs::function,
+        configs::change_function,
+        configs::component,
+        configs::change_component,
         executions::invoke,
         executions::list,
         executions::get,
@@ -32,6 +36,7 @@ use super::{Api, components, events, executions, moves, promises, protocol};
         moves::upgrade,
         moves::resume,
         moves::fork,
+        moves::capsule,
         promises::create,
         promises::list,
         promises::get,

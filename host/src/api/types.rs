@@ -38,7 +38,7 @@ pub(super) struct PromiseDocument {
     /// The result; the error if it was rejected; the text if it crashed; else null.
     #[schema(value_type = Object)]
     value: Option<Json>,
-    /// `call`, `external`, `sleep` or `step`.
+    /// `call`, `external`, `sleep`, `step` or `http`.
     kind: &'static str,
     /// Of a call: the function's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ pub(super) struct PromiseDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object)]
     arguments: Option<Json>,
-    /// Of a step: its name.
+    /// Of a step: its name. Of a request: its method and address.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     /// The execution that it is a step of.
@@ -107,6 +107,7 @@ impl PromiseDocument {
             PromiseKind::Call { .. } => ("call", None),
             PromiseKind::Sleep => ("sleep", None),
             PromiseKind::Step { name } => ("step", Some(name.clone())),
+            PromiseKind::Http { head, .. } => ("http", Some(head.to_string())),
         };
         PromiseDocument {
             id: promise.id.to_string(),
@@ -249,7 +250,8 @@ pub(super) struct EntryDocument {
     /// The number of the step that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<u32>,
-    /// What was asked: `call`, `spawn`, `sleep`, `create_promise`, `await_promise`, `settle_promise` or `step`.
+    /// What was asked: `call`, `spawn`, `sleep`, `create_promise`, `await_promise`, `settle_promise`, `step` or
+    /// `http`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ask: Option<&'static str>,
     /// For people, in a line.
@@ -329,6 +331,7 @@ fn ask(kind: &Kind) -> &'static str {
         Kind::AwaitPromise { .. } => "await_promise",
         Kind::SettlePromise { .. } => "settle_promise",
         Kind::Step { .. } => "step",
+        Kind::Http { .. } => "http",
     }
 }
 

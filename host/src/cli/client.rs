@@ -115,6 +115,17 @@ impl Client {
         self.understand(request.content_type("application/wasm").send(body))
     }
 
+    /// Ask for a file.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = request.config().timeout_recv_response(Some(ANSWER)).build();
+        let mut response = request.call().map_err(|error| self.no_answer(error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response));
+        }
+        response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(|error| self.no_answer(error))
+    }
+
     /// Ask for a stream of events: its lines as they come.
     pub(super) fn stream(&self, path: &str, query: Query) -> Result<impl Read + use<>, Failure> {
         let request = self.authorized(self.agent.get(format!("{}{path}", self.url))).query_pairs(pairs(query));

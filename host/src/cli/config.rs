@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, CommandFactory};
+use machine::{Bounds, Limit};
 use serde::Deserialize;
 
 use super::failure::Failure;
 use super::units::{Size, Span};
-use crate::api;
 use crate::partition::{self, HoldCrashes};
 use crate::runtime::Limits;
+use crate::{api, outbound};
 
 /// What is logged: `info`, or a filter such as `host=debug`.
 pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
@@ -92,6 +93,18 @@ pub(super) struct Settings {
     /// Steps of one execution that are under way at a time [default: 20000]
     #[arg(long, env = "HOST_PENDING_STEPS_LIMIT", value_name = "N", help_heading = "Limits")]
     pending_steps_limit: Option<usize>,
+    /// Entries of each table of an execution [default: 20000]
+    #[arg(long, env = "HOST_TABLES_LIMIT", value_name = "N", help_heading = "Limits")]
+    tables_limit: Option<usize>,
+    /// Entries of an execution's journal [default: 1000000]
+    #[arg(long, env = "HOST_JOURNAL_ENTRIES_LIMIT", value_name = "N", help_heading = "Limits")]
+    journal_entries_limit: Option<u32>,
+    /// What an execution's journal has, its values included [default: 256MiB]
+    #[arg(long, env = "HOST_JOURNAL_BYTES_LIMIT", value_name = "SIZE", help_heading = "Limits")]
+    journal_bytes_limit: Option<Size>,
+    /// Executions that an execution has called and that are under way at a time [default: 20000]
+    #[arg(long, env = "HOST_CHILDREN_LIMIT", value_name = "N", help_heading = "Limits")]
+    children_limit: Option<u32>,
 }
 
 /// What `serve` runs with.
@@ -138,6 +151,10 @@ impl Settings {
             payload_limit: self.payload_limit.or(other.payload_limit),
             component_limit: self.component_limit.or(other.component_limit),
             pending_steps_limit: self.pending_steps_limit.or(other.pending_steps_limit),
+            tables_limit: self.tables_limit.or(other.tables_limit),
+            journal_entries_limit: self.journal_entries_limit.or(other.journal_entries_limit),
+            journal_bytes_limit: self.journal_bytes_limit.or(other.journal_bytes_limit),
+            children_limit: self.children_limit.or(other.children_limit),
         }
     }
 
@@ -149,19 +166,27 @@ impl Settings {
         let limits = Limits {
             memory_bytes: bytes(self.memory_limit, defaults.memory_bytes),
             stack_bytes: bytes(self.stack_limit, defaults.stack_bytes),
-            table_elements: defaults.table_elements,
+            table_elements: self.tables_limit.unwrap_or(defaults.table_elements),
             cpu_ms: self.cpu_limit.map_or(defaults.cpu_ms, |span| span.0.as_millis() as u64),
             output_bytes: bytes(self.output_limit, defaults.output_bytes),
             payload_bytes: bytes(self.payload_limit, defaults.payload_bytes),
             component_bytes: bytes(self.component_limit, defaults.component_bytes),
             pending_steps: self.pending_steps_limit.unwrap_or(defaults.pending_steps),
             sessions: self.sessions.unwrap_or(defaults.sessions),
+            own: Vec::new(),
         };
         let defaults = machine::Settings::default();
         let settings = machine::Settings {
             group: self.group.unwrap_or(defaults.group),
             retry_ms: self.task_retry.map_or(defaults.retry_ms, |span| span.0.as_millis() as u64),
         };
+        let bounds = Bounds::default();
+        let mut most = limits.config();
+        most.limits.extend([
+            (Limit::JournalEntries, self.journal_entries_limit.unwrap_or(bounds.entries).into()),
+            (Limit::JournalBytes, self.journal_bytes_limit.map_or(bounds.bytes, |size| size.0 as u64)),
+            (Limit::Children, self.children_limit.unwrap_or(bounds.children).into()),
+        ]);
         let partition = partition::Options {
             data: self.data.unwrap_or_else(|| "./data".into()),
             workers: self.workers.unwrap_or(cores),
@@ -176,6 +201,8 @@ impl Settings {
                 Some(names) => HoldCrashes::Of(names.split(',').map(|name| name.trim().to_owned()).collect()),
             },
             settings: settings.clone(),
+            limits: most,
+            outbound: outbound::Client::default(),
         };
         let api = api::Options {
             payload_bytes: limits.payload_bytes,
@@ -200,11 +227,12 @@ impl Config {
             ("workers", partition.workers == 0),
             ("sessions", limits.sessions == 0),
             ("backlog", partition.backlog == 0),
-            ("cpu-limit", limits.cpu_ms == 0),
-            ("pending-steps-limit", limits.pending_steps == 0),
             ("default-timeout", api.default_timeout.is_zero()),
             ("task-retry", api.settings.retry_ms == 0),
         ];
+        if let Some((limit, _)) = partition.limits.limits.iter().find(|(_, value)| **value == 0) {
+            return Err(Failure::Usage(format!("{}-limit can't be 0", limit.as_str())));
+        }
         if let Some((name, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(Failure::Usage(format!("{name} can't be 0")));
         }
@@ -296,6 +324,10 @@ mod tests {
             ("--payload-limit", size(config.limits.payload_bytes)),
             ("--component-limit", size(config.limits.component_bytes)),
             ("--pending-steps-limit", config.limits.pending_steps.to_string()),
+            ("--tables-limit", config.limits.table_elements.to_string()),
+            ("--journal-entries-limit", Bounds::default().entries.to_string()),
+            ("--journal-bytes-limit", size(Bounds::default().bytes as usize)),
+            ("--children-limit", Bounds::default().children.to_string()),
         ] {
             let text = help.split_once(flag).unwrap().1;
             let told = text.split_once("[default: ").unwrap().1.split_once(']').unwrap().0;

@@ -1,6 +1,8 @@
 //! What the verbs read of the documents that a host answers with. Fields that aren't listed are not looked at; with
 //! `--json` everything is printed as it came.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -41,6 +43,20 @@ pub(super) struct Promise {
     pub(super) held: Option<String>,
     pub(super) steps: Option<u32>,
     pub(super) entries: Option<u32>,
+}
+
+/// What a function is configured with.
+#[derive(Deserialize)]
+pub(super) struct Config {
+    pub(super) variables: BTreeMap<String, Variable>,
+    pub(super) allow: Vec<String>,
+    pub(super) limits: BTreeMap<String, u64>,
+}
+
+/// A variable of a configuration. One without a value is secret.
+#[derive(Deserialize)]
+pub(super) struct Variable {
+    pub(super) value: Option<String>,
 }
 
 /// An entry of a journal.

@@ -23,6 +23,9 @@ pub(super) enum Failure {
     /// A test found what it looks for.
     #[error("{0}")]
     Test(String),
+    /// A capsule was refused, or doesn't replay.
+    #[error("{0}")]
+    Capsule(String),
     /// Nothing was sent: nobody listens there.
     #[error(
         "there is no host at {url}: {reason}\n(start one with `host serve`, or say where it is with --url or HOST_URL)"
@@ -70,7 +73,7 @@ impl Failure {
         match self {
             // Whoever reads has read enough (`| head`): nothing is wrong.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Failure::Output(_) | Failure::Serve(_) | Failure::Test(_) => 1,
+            Failure::Output(_) | Failure::Serve(_) | Failure::Test(_) | Failure::Capsule(_) => 1,
             Failure::Usage(_) | Failure::File { .. } => 2,
             Failure::Unreachable { .. }
             | Failure::Lost { .. }
@@ -86,6 +89,7 @@ impl Failure {
             Failure::File { .. } => "file",
             Failure::Serve(_) => "serve",
             Failure::Test(_) => "test",
+            Failure::Capsule(_) => "capsule",
             Failure::Unreachable { .. } => "unreachable",
             Failure::Lost { .. } => "connection_lost",
             Failure::Refused { code, .. } => code,

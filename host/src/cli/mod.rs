@@ -16,6 +16,7 @@ mod cancel;
 mod check;
 mod client;
 mod config;
+mod configuration;
 mod documents;
 mod events;
 mod executions;
@@ -27,6 +28,7 @@ mod journal;
 mod logs;
 mod patience;
 mod promises;
+mod replay;
 mod resume;
 mod screen;
 mod serve;
@@ -75,6 +77,8 @@ enum Verb {
     Check(check::Check),
     Upgrade(upgrade::Upgrade),
     Functions(functions::Functions),
+    #[command(name = "config")]
+    Configuration(configuration::Configuration),
     Invoke(invoke::Invoke),
     Executions(executions::Executions),
     Get(get::Get),
@@ -82,6 +86,8 @@ enum Verb {
     Journal(journal::Journal),
     Logs(logs::Logs),
     Test(Box<test::TestVerb>),
+    Replay(replay::Replay),
+    Export(replay::Export),
     Resume(resume::Resume),
     Fork(resume::Fork),
     Cancel(cancel::Cancel),
@@ -135,12 +141,15 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
         Verb::Check(verb) => verb.run(&context),
         Verb::Upgrade(verb) => verb.run(&context),
         Verb::Functions(verb) => verb.run(&context),
+        Verb::Configuration(verb) => verb.run(&context),
         Verb::Invoke(verb) => verb.run(&context),
         Verb::Executions(verb) => verb.run(&context),
         Verb::Get(verb) => verb.run(&context),
         Verb::Tree(verb) => verb.run(&context),
         Verb::Journal(verb) => verb.run(&context),
         Verb::Logs(verb) => verb.run(&context),
+        Verb::Replay(verb) => verb.run(&context),
+        Verb::Export(verb) => verb.run(&context),
         Verb::Resume(verb) => verb.run(&context),
         Verb::Fork(verb) => verb.run(&context),
         Verb::Cancel(verb) => verb.run(&context),

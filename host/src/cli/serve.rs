@@ -52,12 +52,13 @@ impl Serve {
         let failed = |what: &str, error: &dyn std::error::Error| Failure::Serve(format!("{what}: {error}"));
         let runtime = Runtime::new(config.limits.clone()).map_err(|error| failed("the host can't start", &error))?;
         let data = config.partition.data.display().to_string();
-        let post = Post::new(config.partition.settings.clone());
-        let partition = Partition::open(config.partition.clone(), runtime, Arc::new(post.clone()))
-            .map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?;
-        // It accepts connections and waits for signals; they are served by threads of their own.
+        // It accepts connections, sends requests to other systems and waits for signals; connections are served by threads
+        // of their own.
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let tokio = tokio.map_err(|error| failed("connections can't be accepted", &error))?;
+        let post = Post::new(config.partition.settings.clone());
+        let partition = Partition::open(config.partition.clone(), runtime, Arc::new(post.clone()), tokio.handle())
+            .map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?;
         tokio.block_on(serve(screen, config, partition, post, listener))
     }
 }

@@ -24,15 +24,22 @@ pub(super) struct Upload {
     /// Refuse one on which an execution under way would not go on unchanged; see `host check`
     #[arg(long)]
     check: bool,
+    /// Where a component is served that answers requests over HTTP (that exports wasi:http/incoming-handler): at
+    /// /http/NAME/ [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    mount: Option<String>,
 }
 
 impl Upload {
     pub(super) fn run(self, context: &Context) -> Result<Ending, Failure> {
         let Context { client, screen } = context;
-        let query: Vec<_> = self.check.then(|| ("check", "true".to_owned())).into_iter().collect();
         let mut documents = Vec::new();
         for path in &self.files {
             let wasm = read(path)?;
+            let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let mount = self.mount.clone().or_else(stem).map(|mount| ("mount", mount));
+            let check = self.check.then(|| ("check", "true".to_owned()));
+            let query: Vec<_> = mount.into_iter().chain(check).collect();
             let answer: Answer<Component> =
                 client.upload("/v1/components", &query, &wasm).map_err(|failure| match failure {
                     Failure::Refused { status, code, message } => {

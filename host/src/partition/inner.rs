@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ahash::RandomState;
 use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use super::faults::{self, Point};
 use super::workers::{Live, Sessions};
@@ -44,6 +45,9 @@ pub(super) struct Inner {
     /// Who is to be told when an execution has got on.
     followers: HashMap<Id, Arc<Notify>>,
     pub(super) sessions: Sessions,
+    /// Where requests go that are to be sent, and those that are under way.
+    outbox: mpsc::UnboundedSender<Id>,
+    pub(super) requests: HashMap<Id, AbortHandle>,
     /// The record before which the log must be durable for somebody who waits without an output: the store's writer.
     pub(super) wanted: u64,
     /// Whether the committer is to be told of the first record of a group.
@@ -77,6 +81,8 @@ pub(super) enum Release {
     Progressed(Arc<Notify>),
     /// Something that others are to be told.
     Message(Arc<dyn Courier>, Message),
+    /// A request that can be sent.
+    Send(mpsc::UnboundedSender<Id>, Id),
 }
 
 impl Release {
@@ -87,6 +93,7 @@ impl Release {
             Release::Settled(waiter, promise) => drop(waiter.send(promise)),
             Release::Progressed(followers) => followers.notify_waiters(),
             Release::Message(courier, message) => courier.send(message),
+            Release::Send(outbox, id) => drop(outbox.send(id)),
         }
     }
 }
@@ -97,6 +104,7 @@ impl Inner {
         store: &Store,
         disk: &Arc<Disk>,
         courier: Arc<dyn Courier>,
+        outbox: mpsc::UnboundedSender<Id>,
         options: &Options,
     ) -> Inner {
         let (applied, now) = (store.applied(), store.now());
@@ -114,6 +122,8 @@ impl Inner {
             watchers: HashMap::default(),
             followers: HashMap::new(),
             sessions: Sessions::new(options.sessions, options.sessions_bytes),
+            outbox,
+            requests: HashMap::new(),
             wanted: 0,
             committer_dozes: false,
             write_now: false,
@@ -153,6 +163,7 @@ impl Inner {
                     match effect {
                         Effect::Runnable(id) => self.sessions.queue(id),
                         Effect::Reset => self.sessions.clear(),
+                        Effect::Send(id) => drop(self.outbox.send(id)),
                         _ => {}
                     }
                 }
@@ -163,6 +174,12 @@ impl Inner {
         for id in self.view.reader().clone().runnable()? {
             if let Ok(id) = Id::parse(&id) {
                 self.sessions.queue(id);
+            }
+        }
+        // A request that has its answer by now is passed over where it would be sent.
+        for id in self.view.reader().clone().requests()? {
+            if let Ok(id) = Id::parse(&id) {
+                let _ = self.outbox.send(id);
             }
         }
         match self.broken() {
@@ -262,7 +279,11 @@ impl Inner {
                 self.sessions.stop(&id);
                 self.progressed(&id);
             }
+            Effect::Send(id) => self.hold(Release::Send(self.outbox.clone(), id)),
             Effect::Settled(id) => {
+                if let Some(request) = self.requests.remove(&id) {
+                    request.abort();
+                }
                 let Some(watchers) = self.watchers.remove(&id) else { return };
                 let Some(promise) = self.view.get(&id) else { return };
                 for watcher in watchers {

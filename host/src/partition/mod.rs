@@ -15,6 +15,7 @@
 //! - `faults`: dying on purpose, for tests
 //! - `requests`: what the outside can ask; `moves`: what it can ask about replaying; `protocol`: what clients of the
 //!   promise protocol can
+//! - `settings`: what executions run with; `sending`: their requests to other systems
 
 mod committer;
 mod faults;
@@ -25,6 +26,8 @@ mod moves;
 mod programs;
 mod protocol;
 mod requests;
+mod sending;
+mod settings;
 mod timer;
 mod turn;
 mod workers;
@@ -36,21 +39,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use machine::{Digest, Id, Op, Rejection, Settings, State};
+use machine::{Config, Digest, Id, Op, Rejection, State};
 use parking_lot::Mutex;
 
 use crate::log::{EmbeddedLog, Log as _};
+use crate::outbound;
 use crate::replay::Difference;
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
-use crate::store::{Blobs, Disk, Store, StoreError, View};
+use crate::store::{Blobs, Disk, Store, StoreError, Vault, View};
 use inner::Inner;
 use locked::Signals;
 use programs::Programs;
+use settings::Settings;
 
 pub use messages::{Courier, Message};
 pub use moves::{Report, Scope, Tally};
 pub use protocol::{Found, Seen};
 pub use requests::{Invocation, Listed, Load, Position};
+pub use settings::{Change, Shown};
 
 /// How a partition is run.
 #[derive(Clone, Debug)]
@@ -69,10 +75,14 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Promises and executions that may be waiting to be written or run before new ones are turned away.
     pub backlog: usize,
+    /// What functions may use at most, as a configuration: beside the runtime's limits those of journals and children.
+    pub limits: Config,
+    /// What sends requests.
+    pub outbound: outbound::Client,
     /// Which functions are held when they crash, instead of ending.
     pub hold_crashes: HoldCrashes,
     /// What the rules depend on.
-    pub settings: Settings,
+    pub settings: machine::Settings,
 }
 
 /// Which functions are held when they crash: what they did in the turn in which they crashed is not recorded, and they
@@ -130,6 +140,14 @@ pub enum Error {
         /// The last one that there is, before the end.
         last: u32,
     },
+    /// A call tree that is too large to be taken at once.
+    #[error("there are more than {limit} promises below {id:?}: take a part of it, by the id of one of its calls")]
+    TreeTooLarge {
+        /// The execution at its top.
+        id: Id,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A text that names no component, or several.
     #[error("{text:?} names {}: a component is named by its name, its digest, or the first digits of it",
         if *many { "more than one component" } else { "no component" })]
@@ -172,12 +190,21 @@ struct Shared {
     signals: Signals,
     runtime: Runtime,
     programs: Programs,
+    settings: Settings,
+    /// The host's own configuration, which is nobody else's to change.
+    limits: Config,
     options: Options,
 }
 
 impl Partition {
-    /// Open a data directory, recover what it holds, and set to work. `courier` is told what is to be delivered.
-    pub fn open(options: Options, runtime: Runtime, courier: Arc<dyn Courier>) -> Result<Partition, Error> {
+    /// Open a data directory, recover what it holds, and set to work. `courier` is told what is to be delivered; requests
+    /// of guests are sent on the given tokio runtime.
+    pub fn open(
+        options: Options,
+        runtime: Runtime,
+        courier: Arc<dyn Courier>,
+        tokio: &tokio::runtime::Handle,
+    ) -> Result<Partition, Error> {
         faults::prepare().map_err(io::Error::other)?;
         std::fs::create_dir_all(&options.data)?;
         let disk = Arc::new(Disk::default());
@@ -190,8 +217,12 @@ impl Partition {
         let mut log = EmbeddedLog::open(&options.data, store.identity(), store.applied(), &disk)?;
         let blobs = Blobs::open(&options.data.join("components"))?;
         let view = View::new(store.reader()?, store.settings().clone(), options.promises)?;
-        let mut inner = Inner::new(view, &store, &disk, courier, &options);
+        let vault = Vault::open(&options.data.join("vault"))?;
+        let (outbox, posted) = tokio::sync::mpsc::unbounded_channel();
+        let mut inner = Inner::new(view, &store, &disk, courier, outbox, &options);
         inner.recover(log.read(store.applied())?)?;
+        let limits = options.limits.clone();
+        inner.apply(Op::Configure { scope: machine::Scope::Host, config: limits.clone() })?;
         inner.log = Some(Box::new(log));
         disk.be_patient();
         let shared = Arc::new(Shared {
@@ -199,13 +230,16 @@ impl Partition {
             inner: Mutex::new(inner),
             signals: Signals::default(),
             programs: Programs::new(blobs, runtime.clone()),
+            settings: Settings::new(vault, runtime.limits().clone()),
+            limits,
             runtime,
             options,
         });
         let settings = &shared.options.settings;
         if shared.lock().view.settings() != settings {
-            shared.lock().apply(Op::Configure(settings.clone()))?;
+            shared.lock().apply(Op::Adopt(settings.clone()))?;
         }
+        tokio.spawn(sending::run(Arc::downgrade(&shared), posted));
         let mut threads = Vec::new();
         for n in 0..shared.options.workers {
             threads.push(spawn(format!("worker-{n}"), &shared, workers::run)?);

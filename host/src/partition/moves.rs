@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use machine::{Component, Digest, Entry, Id, Op, Payload, Promise, Rejection, State};
 
+use super::settings::Settings;
 use super::{Error, Partition, Shared};
-use crate::replay::{Difference, History, Verdict, check};
+use crate::replay::{Capsule, Difference, History, Manifest, Verdict, check, check_roughly};
 use crate::runtime::{Compiled, Program};
 
 /// How many deadlines, or rows of finished executions, are looked at in one piece.
@@ -20,6 +21,9 @@ const SAMPLED: usize = 20_000;
 /// How often an execution that got on while it was looked at is looked at again, and for how long one waits for room.
 const ATTEMPTS: usize = 5;
 const BREATHER: Duration = Duration::from_millis(20);
+
+/// How many promises a capsule can hold.
+const CAPSULE_PROMISES: usize = 10_000;
 
 /// What a component is looked at for.
 #[derive(Clone, Copy, Debug)]
@@ -79,11 +83,11 @@ impl Partition {
     pub async fn check(&self, wasm: Payload, scope: Scope) -> Result<(Component, Report), Error> {
         let checked = self.blocking(move |shared| {
             let begun = Instant::now();
-            let Compiled { component, program, .. } = shared.runtime.compile(&wasm)?;
+            let Compiled { component, program, .. } = shared.runtime.compile(&wasm, None)?;
             machine::can_install(&shared.lock().view, &component)?;
             let mut report = Report::of(&component);
             let unfinished = |promise: &Promise, report: &mut Report| {
-                let Some(verdict) = shared.look(promise, &program)? else { return Ok(()) };
+                let Some(verdict) = shared.look(promise, &program, report)? else { return Ok(()) };
                 report.count(promise, verdict);
                 Ok(())
             };
@@ -108,7 +112,7 @@ impl Partition {
                 if is_there && promise.execution.as_ref().is_some_and(|e| e.held.is_none()) {
                     return Ok(());
                 }
-                match shared.move_to(&promise.id, &component.digest, &program)? {
+                match shared.move_to(&promise.id, &component.digest, &program, report.wants_place(promise))? {
                     Moved::Done => report.count(promise, Verdict::Same { replayed: 0 }),
                     Moved::Differs(difference) => report.count(promise, Verdict::Differs(difference)),
                     Moved::Ended => {}
@@ -135,7 +139,7 @@ impl Partition {
                 return Err(Rejection::NoComponent(digest).into());
             }
             let program = shared.programs.get(&digest)?;
-            match shared.move_to(&id, &digest, &program)? {
+            match shared.move_to(&id, &digest, &program, true)? {
                 Moved::Done => Ok(()),
                 Moved::Differs(difference) => Err(Error::Differs { id, component: digest, difference }),
                 Moved::Ended => Err(shared.settled(&id).into()),
@@ -167,7 +171,7 @@ impl Partition {
             if shared.lock().view.component(&component).is_none() {
                 return Err(Rejection::NoComponent(component).into());
             }
-            let replayed = match shared.check(&shared.programs.get(&component)?, &history)? {
+            let replayed = match shared.check(&shared.programs.get(&component)?, &history, true)? {
                 Verdict::Same { replayed } => replayed,
                 Verdict::Differs(difference) => return Err(Error::Differs { id: from, component, difference }),
                 Verdict::Busy => return Err(Error::Overloaded),
@@ -183,13 +187,6 @@ impl Partition {
         self.read(|_| ()).await
     }
 
-    /// All that there is to know of an execution.
-    pub async fn history(&self, id: Id) -> Result<History, Error> {
-        let history = self.blocking(move |shared| shared.history(&id)).await?;
-        self.read(|_| ()).await?;
-        Ok(history)
-    }
-
     /// A component by its digest, by the beginning of it, or by its name; of a name, the current one.
     pub async fn find_component(&self, text: &str) -> Result<Component, Error> {
         let found: Vec<Component> =
@@ -200,9 +197,49 @@ impl Partition {
         }
     }
 
-    /// The file of a component, as it was uploaded.
-    pub async fn wasm(&self, digest: Digest) -> Result<Vec<u8>, Error> {
-        self.blocking(move |shared| shared.programs.wasm(&digest)).await
+    /// An execution and all below it, with what is needed to run it again. At most 10,000 promises.
+    pub async fn capsule(&self, id: Id) -> Result<Vec<u8>, Error> {
+        let (tree, is_cut) = self.tree(&id, CAPSULE_PROMISES).await?;
+        if is_cut {
+            return Err(Error::TreeTooLarge { id, limit: CAPSULE_PROMISES });
+        }
+        let limits = self.shared.runtime.limits().clone();
+        self.blocking(move |shared| {
+            let (mut executions, mut promises) = (Vec::new(), Vec::new());
+            let mut digests = std::collections::BTreeSet::new();
+            let now = shared.lock().now();
+            for promise in tree {
+                // As they are now: between the first and the last of them, some may have got on.
+                let (promise, tail, output) = {
+                    let mut inner = shared.lock();
+                    let promise = inner.view.get(&promise.id).ok_or(Rejection::NoPromise(promise.id))?;
+                    let id = &promise.id;
+                    let parts = (inner.view.journal(id, 0), inner.view.output(id, 0));
+                    (promise, parts.0, parts.1)
+                };
+                let promise = (*promise).clone();
+                match promise.execution.as_ref().map(|execution| execution.component) {
+                    Some(digest) => {
+                        digests.insert(digest);
+                        executions.push((promise, tail.map_or(Ok(Vec::new()), |tail| tail.read())?, output?));
+                    }
+                    None => promises.push(promise),
+                }
+            }
+            let manifest = Manifest {
+                root: id.to_string(),
+                exported_at_ms: now,
+                host: env!("CARGO_PKG_VERSION").into(),
+                components: digests.iter().map(Digest::to_string).collect(),
+                memory_bytes: limits.memory_bytes,
+                output_bytes: limits.output_bytes,
+                payload_bytes: limits.payload_bytes,
+                pending_steps: limits.pending_steps,
+            };
+            let components = digests.iter().map(|digest| shared.programs.wasm(digest)).collect::<Result<_, _>>()?;
+            Ok(Capsule { manifest, components, executions, promises }.write().0)
+        })
+        .await
     }
 
     async fn blocking<T: Send + 'static>(
@@ -269,7 +306,7 @@ impl Shared {
                 report.is_complete = false;
                 break;
             }
-            if let Some(verdict) = self.look(&promise, program)? {
+            if let Some(verdict) = self.look(&promise, program, report)? {
                 report.count(&promise, verdict);
             }
         }
@@ -277,22 +314,22 @@ impl Shared {
     }
 
     /// What a component does with the history of an execution. None: there is no history any more.
-    fn look(&self, promise: &Promise, program: &Program) -> Result<Option<Verdict>, Error> {
+    fn look(&self, promise: &Promise, program: &Program, report: &Report) -> Result<Option<Verdict>, Error> {
         match self.history(&promise.id) {
-            Ok(history) => self.check(program, &history).map(Some),
+            Ok(history) => self.check(program, &history, report.wants_place(promise)).map(Some),
             Err(Error::Rejected(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Move an execution, if it would go on unchanged.
-    fn move_to(&self, id: &Id, component: &Digest, program: &Program) -> Result<Moved, Error> {
+    fn move_to(&self, id: &Id, component: &Digest, program: &Program, wants_place: bool) -> Result<Moved, Error> {
         for _ in 0..ATTEMPTS {
             let history = self.history(id)?;
             if history.outcome.is_some() {
                 return Ok(Moved::Ended);
             }
-            let replayed = match self.check(program, &history)? {
+            let replayed = match self.check(program, &history, wants_place)? {
                 Verdict::Same { replayed } => replayed,
                 Verdict::Differs(difference) => return Ok(Moved::Differs(difference)),
                 Verdict::Busy => return Err(Error::Overloaded),
@@ -314,7 +351,8 @@ impl Shared {
     }
 
     /// The verdict, after waiting for room.
-    fn check(&self, program: &Program, history: &History) -> Result<Verdict, Error> {
+    fn check(&self, program: &Program, history: &History, wants_place: bool) -> Result<Verdict, Error> {
+        let check = if wants_place { check } else { check_roughly };
         for _ in 0..ATTEMPTS {
             match check(&self.runtime, program, history) {
                 Verdict::Busy => std::thread::sleep(BREATHER),
@@ -339,7 +377,12 @@ impl Shared {
             (promise, inner.view.journal(id, 0))
         };
         let entries = tail.map_or(Ok(Vec::new()), |tail| tail.read())?;
-        Ok(History::of(&promise, entries).ok_or_else(|| Rejection::NoExecution(id.clone()))?)
+        let no_execution = || Error::from(Rejection::NoExecution(id.clone()));
+        if promise.execution.is_none() {
+            return Err(no_execution());
+        }
+        let setting = Settings::of(self, &promise)?;
+        History::of(&promise, entries, setting).ok_or_else(no_execution)
     }
 
     fn settled(&self, id: &Id) -> Rejection {
@@ -354,6 +397,15 @@ impl Report {
     fn of(component: &Component) -> Report {
         let functions = component.functions.iter().map(|function| (function.name.clone(), Tally::default()));
         Report { functions: functions.collect(), is_complete: true }
+    }
+
+    /// Whether a difference of this execution would be shown: it is the first of its function.
+    fn wants_place(&self, promise: &Promise) -> bool {
+        let tally = promise.function().and_then(|name| self.functions.get(name));
+        tally.is_some_and(|tally| match promise.outcome {
+            None => tally.first.is_none(),
+            Some(_) => tally.finished_first.is_none(),
+        })
     }
 
     fn count(&mut self, promise: &Promise, verdict: Verdict) {

@@ -24,8 +24,8 @@ impl Programs {
     }
 
     /// Compile a component and keep it, durably, so that a record may name it. Takes seconds.
-    pub(super) fn add(&self, wasm: &[u8]) -> Result<Component, Error> {
-        let Compiled { component, artifact, program: _ } = self.runtime.compile(wasm)?;
+    pub(super) fn add(&self, wasm: &[u8], mount: Option<&str>) -> Result<Component, Error> {
+        let Compiled { component, artifact, program: _ } = self.runtime.compile(wasm, mount)?;
         self.blobs.save_component(&component.digest, wasm)?;
         self.blobs.save_compiled(&component.digest, &artifact)?;
         Ok(component)
@@ -39,7 +39,7 @@ impl Programs {
         let program = match self.load(digest) {
             Some(program) => program,
             None => {
-                let compiled = self.runtime.compile(&self.blobs.component(digest)?)?;
+                let compiled = self.runtime.compile(&self.blobs.component(digest)?, None)?;
                 self.blobs.save_compiled(digest, &compiled.artifact)?;
                 self.load(digest).ok_or_else(|| {
                     std::io::Error::other(format!("component {digest} can't be loaded after it was compiled"))

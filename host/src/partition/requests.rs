@@ -55,11 +55,11 @@ pub struct Load {
 }
 
 impl Partition {
-    /// Compile a component and make it the current one of its name.
-    pub async fn upload(&self, wasm: Payload) -> Result<Component, Error> {
+    /// Compile a component and make it the current one of its name, which is `mount` if it answers requests over HTTP.
+    pub async fn upload(&self, wasm: Payload, mount: Option<String>) -> Result<Component, Error> {
         self.shared.lock().admit(usize::MAX)?;
         let shared = self.shared.clone();
-        let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm)).await;
+        let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm, mount.as_deref())).await;
         let component = compiled.map_err(|error| Error::Broken(format!("compiling a component: {error}")))??;
         let digest = component.digest;
         self.submit(|_| Op::Install { component: component.clone() }).await?;
@@ -225,11 +225,16 @@ impl Partition {
 
     /// Apply a record from outside, made at the time that it is given; the answer, once all that it tells of is durable.
     pub(super) async fn submit(&self, op: impl FnOnce(u64) -> Op) -> Result<Reply, Error> {
+        self.submit_with(|inner| op(inner.now())).await
+    }
+
+    /// Apply a record from outside that is made of the state as it is.
+    pub(super) async fn submit_with(&self, op: impl FnOnce(&mut Inner) -> Op) -> Result<Reply, Error> {
         let (reply, durable) = {
             let mut inner = self.shared.lock();
             inner.admit(self.shared.options.backlog)?;
-            let now = inner.now();
-            let reply = inner.apply(op(now));
+            let op = op(&mut inner);
+            let reply = inner.apply(op);
             let durable = inner.durable();
             committer::help(&mut inner);
             (reply, durable)

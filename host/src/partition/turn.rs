@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use machine::{Completion, Event, Output, Promise, Rejection, Rest};
 
+use super::settings::Settings;
 use super::{Error, Shared};
 use crate::replay::{Difference, History, Reached, follow, locate};
 use crate::runtime::{Session, Status, Turn, Wanted};
@@ -66,9 +67,10 @@ fn rest(status: Status) -> Result<Rest, Failed> {
 pub(super) fn replay(shared: &Shared, promise: &Arc<Promise>, version: u32, tail: JournalTail) -> Result<Done, Failed> {
     let unable = |error: Error| Failed::Unable(error);
     let entries = tail.read().map_err(|error| unable(error.into()))?;
-    let (Some(execution), Some(history)) = (&promise.execution, History::of(promise, entries)) else {
-        return Err(unable(Rejection::NoExecution(promise.id.clone()).into()));
-    };
+    let no_execution = || unable(Rejection::NoExecution(promise.id.clone()).into());
+    let execution = promise.execution.as_ref().ok_or_else(no_execution)?;
+    let setting = Settings::of(shared, promise).map_err(|error| unable(error.into()))?;
+    let history = History::of(promise, entries, setting).ok_or_else(no_execution)?;
     let program = shared.programs.get(&execution.component).map_err(unable)?;
     let mut session = history.begin(&shared.runtime, &program, history.written(), Wanted::Nothing);
     let Reached { events, output, status, .. } = match follow(&mut session, &mut history.replay()) {

@@ -5,15 +5,19 @@
 //! has, from its first entry to its last, and if not, where it differs first: what the journal has, what the guest did,
 //! and where in its source. The host resumes executions in the same way (see [`follow`]); nothing here knows of it.
 
+mod capsule;
 mod difference;
+mod walk;
 
 use std::collections::BTreeSet;
 
 use machine::{Basis, Divergence, Entry, Event, Id, Outcome, Output, Payload, Promise, Replay, Replayed};
 
-use crate::runtime::{Program, Runtime, Session, Stack, Start, Status, Turn, Wanted};
+use crate::runtime::{Program, Runtime, Session, Setting, Stack, Start, Status, Turn, Wanted};
 
+pub use capsule::{Capsule, CapsuleError, Manifest};
 pub use difference::{Difference, Observed};
+pub use walk::{Walk, outstanding};
 
 /// An execution, as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct History {
     pub outcome: Option<Outcome>,
     /// How many pieces of output it has written.
     pub outputs: u32,
+    /// What it was given from outside.
+    pub setting: Setting,
 }
 
 /// What came of running a history again.
@@ -68,14 +74,31 @@ pub struct Diverged {
     pub outcome: Option<Outcome>,
 }
 
-/// Whether a component does what a history has.
+/// Whether a component does what a history has, and where in its source it doesn't.
 pub fn check(runtime: &Runtime, program: &Program, history: &History) -> Verdict {
+    judge(runtime, program, history, |diverged| locate(runtime, program, history, diverged))
+}
+
+/// The same without the place of a difference, which takes a second run and some milliseconds to find.
+pub fn check_roughly(runtime: &Runtime, program: &Program, history: &History) -> Verdict {
+    judge(runtime, program, history, |diverged| {
+        let Diverged { divergence, outcome } = *diverged;
+        Difference::new(history.function.clone(), divergence, outcome, Stack::new())
+    })
+}
+
+fn judge(
+    runtime: &Runtime,
+    program: &Program,
+    history: &History,
+    differs: impl Fn(Box<Diverged>) -> Difference,
+) -> Verdict {
     let mut session = history.begin(runtime, program, 0, Wanted::Nothing);
     let reached = match follow(&mut session, &mut history.replay()) {
         Ok(reached) => reached,
         Err(diverged) => {
             drop(session);
-            return Verdict::Differs(Box::new(locate(runtime, program, history, diverged)));
+            return Verdict::Differs(Box::new(differs(diverged)));
         }
     };
     drop(session);
@@ -84,8 +107,7 @@ pub fn check(runtime: &Runtime, program: &Program, history: &History) -> Verdict
         (_, Status::Busy) => Verdict::Busy,
         // What is as it was may have been ended from outside, while it waited.
         (Some(outcome), status) if is_news && !is_end(status, outcome) => {
-            let diverged = beyond(history, &reached, outcome);
-            Verdict::Differs(Box::new(locate(runtime, program, history, diverged)))
+            Verdict::Differs(Box::new(differs(beyond(history, &reached, outcome))))
         }
         _ => Verdict::Same { replayed: replayed(history, &reached, is_news) },
     }
@@ -96,6 +118,7 @@ pub fn check(runtime: &Runtime, program: &Program, history: &History) -> Verdict
 pub fn follow(session: &mut Session, replay: &mut Replay) -> Result<Reached, Box<Diverged>> {
     let (mut new, mut written) = (Vec::new(), Vec::new());
     let diverged = |divergence, outcome| Box::new(Diverged { divergence, outcome });
+    session.set_replaying(true);
     loop {
         let Turn { events, output, status } = session.poll();
         let earlier_output = written.len();
@@ -122,6 +145,7 @@ pub fn follow(session: &mut Session, replay: &mut Replay) -> Result<Reached, Box
             }
         };
         if is_over {
+            session.set_replaying(false);
             return Ok(Reached { events: new, output: written, earlier_output, status });
         }
     }
@@ -129,7 +153,7 @@ pub fn follow(session: &mut Session, replay: &mut Replay) -> Result<Reached, Box
 
 impl History {
     /// Of an execution with this journal. None: the promise isn't one of an execution.
-    pub fn of(promise: &Promise, entries: Vec<Entry>) -> Option<History> {
+    pub fn of(promise: &Promise, entries: Vec<Entry>, setting: Setting) -> Option<History> {
         Some(History {
             id: promise.id.clone(),
             function: promise.function()?.to_owned(),
@@ -137,6 +161,7 @@ impl History {
             outcome: promise.outcome.clone(),
             outputs: promise.execution.as_ref()?.outputs,
             entries,
+            setting,
         })
     }
 
@@ -157,6 +182,7 @@ impl History {
             outputs_written,
             names: basis.map(|basis| basis.names).unwrap_or_default(),
             wanted,
+            setting: self.setting.clone(),
         };
         runtime.start(program, start)
     }
@@ -210,7 +236,7 @@ pub fn locate(runtime: &Runtime, program: &Program, history: &History, diverged:
     let wanted = match (&outcome, divergence.observed.as_deref()) {
         (Some(_), _) => BTreeSet::new(),
         (None, Some(_)) => [events_before(&history.entries, divergence.position)].into(),
-        (None, None) => outstanding(&history.entries, divergence.position),
+        (None, None) => waited_for(&history.entries, divergence.position),
     };
     let mut stack = Stack::new();
     if !wanted.is_empty() {
@@ -232,7 +258,7 @@ fn events_before(entries: &[Entry], position: u32) -> u64 {
 }
 
 /// The event that asked for what a guest waits for last, where it comes to rest at a position.
-fn outstanding(entries: &[Entry], position: u32) -> BTreeSet<u64> {
+fn waited_for(entries: &[Entry], position: u32) -> BTreeSet<u64> {
     let before = &entries[..entries.len().min(position as usize)];
     let mut events = Vec::new();
     for entry in before.iter().filter(|entry| is_event(entry)).zip(0..) {

@@ -16,7 +16,7 @@ use super::guest::{self, Guest};
 use super::imports::random::Dice;
 use super::output::Console;
 use super::wire::{Ends, Wire};
-use super::{Inner, RuntimeError, fault};
+use super::{Inner, RuntimeError, fault, handler};
 
 const FUNCTIONS: &str = "durable:functions/functions@1.0.0";
 const MAX_FUNCTIONS: usize = 1000;
@@ -46,7 +46,10 @@ pub enum ComponentError {
     #[error("the component is not valid: {0}")]
     Invalid(String),
     /// It doesn't export `durable:functions/functions`, or not all of it.
-    #[error("the component doesn't export {missing}, so it holds no durable functions; it exports {found}")]
+    #[error(
+        "the component doesn't export {missing}, so it holds no durable functions (nor the handler of wasi:http 0.2); it \
+         exports {found}"
+    )]
     NoFunctions {
         /// What was looked for.
         missing: String,
@@ -91,11 +94,18 @@ pub struct Program(Arc<Exports>);
 
 struct Exports {
     component: InstancePre<Guest>,
-    describe: ComponentExportIndex,
-    invoke: ComponentExportIndex,
+    entry: Entry,
 }
 
-type InvokeResult = Result<Vec<u8>, Vec<u8>>;
+/// What of a component is called.
+enum Entry {
+    /// `durable:functions/functions`.
+    Functions { describe: ComponentExportIndex, invoke: ComponentExportIndex },
+    /// `wasi:http/incoming-handler`.
+    Handler { handle: ComponentExportIndex },
+}
+
+pub(super) type InvokeResult = Result<Vec<u8>, Vec<u8>>;
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
@@ -122,15 +132,23 @@ struct Description {
 }
 
 /// See [`Runtime::compile`](super::Runtime::compile).
-pub(super) fn compile(runtime: &Inner, wasm: &[u8]) -> Result<Compiled, ComponentError> {
+pub(super) fn compile(runtime: &Inner, wasm: &[u8], mount: Option<&str>) -> Result<Compiled, ComponentError> {
     check_kind(wasm, runtime.limits.component_bytes)?;
     let invalid = |error: wasmtime::Error| ComponentError::Invalid(format!("{error:#}"));
     let artifact = runtime.engine.precompile_component(wasm).map_err(invalid)?;
     // SAFETY: these bytes were made by this engine just now, and nobody else had them.
     let component = unsafe { Component::deserialize(&runtime.engine, &artifact) }.map_err(invalid)?;
     let program = Program::new(runtime, &component)?;
-    let description = describe(runtime, &program)?;
-    let component = check_description(Digest::of(wasm), description).map_err(ComponentError::Description)?;
+    let digest = Digest::of(wasm);
+    let component = match &program.0.entry {
+        Entry::Functions { .. } => {
+            check_description(digest, describe(runtime, &program)?).map_err(ComponentError::Description)?
+        }
+        Entry::Handler { .. } => {
+            mount.map_or(Ok(()), check_mount).map_err(ComponentError::Description)?;
+            handler::describe(digest, mount)
+        }
+    };
     Ok(Compiled { component, artifact, program })
 }
 
@@ -158,9 +176,9 @@ fn check_kind(wasm: &[u8], limit: usize) -> Result<(), ComponentError> {
 
 impl Program {
     fn new(runtime: &Inner, component: &Component) -> Result<Program, ComponentError> {
-        let (describe, invoke) = exports(component)?;
+        let entry = exports(component)?;
         let component = runtime.linker.instantiate_pre(component).map_err(import_error)?;
-        Ok(Program(Arc::new(Exports { component, describe, invoke })))
+        Ok(Program(Arc::new(Exports { component, entry })))
     }
 
     /// The whole of an execution: instantiate, and call.
@@ -188,21 +206,29 @@ impl Exports {
         arguments: &[u8],
     ) -> wasmtime::Result<InvokeResult> {
         let instance = self.component.instantiate_async(&mut *store).await?;
-        let invoke = instance.get_typed_func::<(&str, &[u8]), (InvokeResult,)>(&mut *store, &self.invoke)?;
+        let invoke = match &self.entry {
+            Entry::Functions { invoke, .. } => invoke,
+            Entry::Handler { handle } => return handler::answer(store, &instance, handle, arguments).await,
+        };
+        let invoke = instance.get_typed_func::<(&str, &[u8]), (InvokeResult,)>(&mut *store, invoke)?;
         let (result,) = invoke.call_async(&mut *store, (function, arguments)).await?;
         Ok(result)
     }
 }
 
-/// Finds what a component of durable functions exports, of the right types.
-fn exports(component: &Component) -> Result<(ComponentExportIndex, ComponentExportIndex), ComponentError> {
+/// Finds what a component exports that can be called.
+fn exports(component: &Component) -> Result<Entry, ComponentError> {
     let missing = |missing: String| {
         let ty = component.component_type();
         let found: Vec<_> = ty.exports(component.engine()).map(|(name, _)| format!("`{name}`")).collect();
         let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
         ComponentError::NoFunctions { missing, found }
     };
-    let interface = component.get_export_index(None, FUNCTIONS).ok_or_else(|| missing(format!("`{FUNCTIONS}`")))?;
+    let Some(interface) = component.get_export_index(None, FUNCTIONS) else {
+        let handler = component.get_export_index(None, handler::INTERFACE);
+        let handle = handler.and_then(|interface| component.get_export_index(Some(&interface), "handle"));
+        return handle.map(|handle| Entry::Handler { handle }).ok_or_else(|| missing(format!("`{FUNCTIONS}`")));
+    };
     let function = |name: &str| {
         let what = || format!("the function `{name}` of `{FUNCTIONS}`");
         match component.get_export(Some(&interface), name) {
@@ -210,7 +236,7 @@ fn exports(component: &Component) -> Result<(ComponentExportIndex, ComponentExpo
             _ => Err(missing(what())),
         }
     };
-    Ok((function("describe")?, function("invoke")?))
+    Ok(Entry::Functions { describe: function("describe")?, invoke: function("invoke")? })
 }
 
 /// The linker's error is a chain: the import, and then, deeper and deeper, what was wrong in it.
@@ -229,7 +255,9 @@ fn describe(runtime: &Inner, program: &Program) -> Result<Description, Component
     let limits = runtime.limits.clone();
     let id = Id::root("describe").expect("it is a valid id");
     let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
-    let mut ends = Ends::new(id, limits.clone(), 0, Console::new(0, 0), Dice::new(0), slice);
+    // Nobody reads what it writes.
+    let console = Console::new(&limits, "describe", &Arc::default(), u32::MAX);
+    let mut ends = Ends::new(id, limits.clone(), 0, console, Dice::new(0), slice);
     ends.describing = true;
     let wire = Wire::new(ends);
     let mut store = guest::store(&runtime.engine, &wire, &limits);
@@ -241,8 +269,11 @@ fn describe(runtime: &Inner, program: &Program) -> Result<Description, Component
             Err(error) => return Ok(Err(instantiate_error(error, &store))),
         };
         // Checked here once, so that what is installed is known to have the right types.
-        instance.get_typed_func::<(&str, &[u8]), (InvokeResult,)>(&mut store, &exports.invoke)?;
-        let describe = instance.get_typed_func::<(), (Description,)>(&mut store, &exports.describe)?;
+        let Entry::Functions { describe, invoke } = &exports.entry else {
+            wasmtime::bail!("it is no component of functions")
+        };
+        instance.get_typed_func::<(&str, &[u8]), (InvokeResult,)>(&mut store, invoke)?;
+        let describe = instance.get_typed_func::<(), (Description,)>(&mut store, describe)?;
         Ok(Ok(describe.call_async(&mut store, ()).await?.0))
     };
     let mut drive = Drive::new(&wire, Box::pin(call));
@@ -298,6 +329,15 @@ fn check_description(digest: Digest, description: Description) -> Result<machine
     }
     let functions = description.functions.into_iter().map(FunctionInfo::from).collect();
     Ok(machine::Component { digest, name: description.name, version: description.version, functions, installed_at: 0 })
+}
+
+/// A handler is called by the name of its place in an address.
+fn check_mount(mount: &str) -> Result<(), String> {
+    check_name("the name to mount it at", mount)?;
+    match mount.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
+        Some(c) => Err(format!("a component can't be mounted at a name with {c:?}: {mount:?}")),
+        None => Ok(()),
+    }
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), String> {

@@ -98,6 +98,8 @@ pub(super) fn start_pulse(engine: &Engine) -> std::io::Result<Arc<Pulse>> {
 pub(super) struct Slice {
     pulse: Arc<Pulse>,
     limit_ms: u64,
+    /// Whether passing the limit stops the guest.
+    pub(super) is_bounded: bool,
     began: u64,
     over: bool,
     /// Whether the last slice ended before the guest came to rest.
@@ -110,7 +112,16 @@ pub(super) struct Slice {
 impl Slice {
     pub(super) fn new(pulse: Arc<Pulse>, limit_ms: u64) -> Slice {
         let began = pulse.beats();
-        Slice { pulse, limit_ms, began, over: false, continues: false, mark: Duration::ZERO, used: Duration::ZERO }
+        Slice {
+            pulse,
+            limit_ms,
+            is_bounded: true,
+            began,
+            over: false,
+            continues: false,
+            mark: Duration::ZERO,
+            used: Duration::ZERO,
+        }
     }
 
     /// A poll begins. Most end within a slice, so only what continues pays for reading the processor's time.
@@ -134,7 +145,7 @@ impl Slice {
             self.used += thread_time().saturating_sub(self.mark);
         }
         self.continues = true;
-        if self.used > Duration::from_millis(self.limit_ms) {
+        if self.is_bounded && self.used > Duration::from_millis(self.limit_ms) {
             Err(Stop::Cpu { limit_ms: self.limit_ms })
         } else {
             Ok(true)

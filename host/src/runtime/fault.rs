@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
-use machine::{IdError, Outcome};
+use machine::{IdError, Limit, Outcome};
 use wasmtime::{FrameInfo, FrameSymbol, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -23,15 +23,15 @@ const BINDINGS_DEADLOCK: &str = "Rust task cannot sleep waiting only on Rust-ori
 /// Why the host stopped a guest.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
-    #[error("{what} has {bytes} bytes, more than the limit of {limit} bytes; raise it with --payload-limit")]
+    #[error("{what} has {bytes} bytes, more than the limit of {limit} bytes")]
     Payload { what: String, bytes: usize, limit: usize },
     #[error("{what} has {bytes} bytes, and can't have more than {limit}")]
     Name { what: &'static str, bytes: usize, limit: usize },
-    #[error("it waits for more than {limit} steps at once; raise the limit with --pending-steps-limit")]
+    #[error("it waits for more than {limit} steps at once")]
     TooManyPending { limit: usize },
     #[error("it has asked for more steps than can be numbered")]
     TooManySteps,
-    #[error("it used more than {limit_ms} ms of CPU without waiting; raise the limit with --cpu-limit")]
+    #[error("it used more than {limit_ms} ms of CPU without waiting")]
     Cpu { limit_ms: u64 },
     #[error(transparent)]
     Id(#[from] IdError),
@@ -41,6 +41,25 @@ pub(super) enum Stop {
     Describing { import: &'static str },
     #[error("it asked for {bytes} random bytes at once, more than {limit}")]
     Random { bytes: u64, limit: u64 },
+}
+
+impl Stop {
+    /// The limit that was passed, if there is one that can be raised.
+    fn limit(&self) -> Option<Limit> {
+        match self {
+            Stop::Payload { .. } => Some(Limit::Payload),
+            Stop::TooManyPending { .. } => Some(Limit::PendingSteps),
+            Stop::Cpu { .. } => Some(Limit::Cpu),
+            _ => None,
+        }
+    }
+
+    fn explain(&self, limits: &Limits, function: &str) -> String {
+        match self.limit() {
+            Some(limit) => format!("{self}; {}", limits.advice(limit, function)),
+            None => self.to_string(),
+        }
+    }
 }
 
 /// Whether the host had no room: no free instance in the pool, or no memory from the kernel. It says nothing about the
@@ -56,7 +75,7 @@ pub(super) fn check_result(result: Result<Vec<u8>, Vec<u8>>, function: &str, lim
     if payload.len() > limits.payload_bytes {
         let what = if result.is_ok() { "the result" } else { "the error" };
         let stop = Stop::Payload { what: what.into(), bytes: payload.len(), limit: limits.payload_bytes };
-        return Outcome::Crashed(format!("{stop}\n  in the function {function:?}"));
+        return Outcome::Crashed(format!("{}\n  in the function {function:?}", stop.explain(limits, function)));
     }
     match result {
         Ok(payload) => Outcome::Resolved(payload.into()),
@@ -79,7 +98,7 @@ pub(super) fn explain(error: &wasmtime::Error, function: &str, ends: &Ends) -> S
     if is_deadlock || last_words(error, ends).contains(BINDINGS_DEADLOCK) {
         return waits_for_nothing(function);
     }
-    let mut text = what(error, frames, ends);
+    let mut text = what(error, frames, function, ends);
     let _ = write!(text, "\n  in the function {function:?}");
     for place in shown(frames) {
         let _ = write!(text, "\n  {}{place}", if place == MORE { "" } else { "at " });
@@ -116,15 +135,16 @@ fn last_words<'a>(error: &wasmtime::Error, ends: &'a Ends) -> &'a str {
     }
 }
 
-fn what(error: &wasmtime::Error, frames: &[FrameInfo], ends: &Ends) -> String {
+fn what(error: &wasmtime::Error, frames: &[FrameInfo], function: &str, ends: &Ends) -> String {
     if let Some(stop) = error.downcast_ref::<Stop>() {
-        return stop.to_string();
+        return stop.explain(&ends.limits, function);
     }
     if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
         return format!("it ended its process, with status {status}, instead of returning");
     }
     let limit = ends.limits.memory_bytes;
-    let memory = format!("the memory limit of {limit} bytes is reached; raise it with --memory-limit");
+    let advice = ends.limits.advice(Limit::Memory, function);
+    let memory = format!("the memory limit of {limit} bytes is reached; {advice}");
     let words = last_words(error, ends);
     if let Some(failed) = words.strip_prefix("memory allocation of ").and(words.lines().next()) {
         return if ends.refused_bytes.is_some() { format!("{failed}: {memory}") } else { failed.to_owned() };

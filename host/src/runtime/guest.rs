@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Limits;
 use super::fault;
+use super::imports::http::Http;
 use super::imports::stdio::Tap;
 use super::wire::Wire;
 
@@ -21,6 +22,7 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     /// Made when first needed: most guests never ask for what is in it.
     wasi: Option<Box<WasiCtx>>,
+    pub(super) http: Option<Box<Http>>,
     memory: MemoryGuard,
 }
 
@@ -42,7 +44,7 @@ pub(super) fn store(engine: &Engine, wire: &Arc<Wire>, limits: &Limits) -> Store
     };
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.pending_steps.saturating_add(OTHER_HANDLES));
-    let guest = Guest { wire: wire.clone(), table, wasi: None, memory };
+    let guest = Guest { wire: wire.clone(), table, wasi: None, http: None, memory };
     let mut store = Store::new(engine, guest);
     store.set_max_component_handles(limits.pending_steps.saturating_add(OTHER_HANDLES));
     store.limiter(|guest| &mut guest.memory);
@@ -58,10 +60,11 @@ impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wire = &self.wire;
         let ctx = self.wasi.get_or_insert_with(|| {
-            // Without more, a context has no arguments, environment, directories or network, and an empty input.
+            // Without more, a context has no arguments, directories or network, and an empty input.
             // Its clocks and random numbers are real ones, but nothing is linked to them.
             let mut context = WasiCtx::builder();
             context.stdout(Tap::new(wire, Stream::Stdout)).stderr(Tap::new(wire, Stream::Stderr));
+            context.envs(wire.lock().environment.variables());
             Box::new(context.build())
         });
         WasiCtxView { ctx, table: &mut self.table }

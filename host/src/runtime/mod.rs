@@ -16,11 +16,14 @@
 //! The module knows the words of `machine`. It knows no store, log or HTTP, and not when sessions run or which: whoever
 //! owns a session polls it, decides what to tell it, and drops it to evict it.
 
+mod answer;
 mod component;
 mod drive;
 mod engine;
+mod environment;
 mod fault;
 mod guest;
+mod handler;
 mod imports;
 mod output;
 mod session;
@@ -30,11 +33,15 @@ mod wire;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use machine::{Config, Limit};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub use answer::{Answer, Trouble, TroubleKind};
 pub use component::{Compiled, ComponentError, Program};
-pub use session::{Session, Start, Status, Turn};
+pub use environment::Environment;
+pub use handler::Incoming;
+pub use session::{Session, Setting, Start, Status, Turn};
 pub use trace::{Stack, Wanted};
 
 use engine::Pulse;
@@ -62,6 +69,8 @@ pub struct Limits {
     pub pending_steps: usize,
     /// The sessions that can be alive at a time. Address space is set aside for each.
     pub sessions: u32,
+    /// The limits that are lower than the host's, because the function's own configuration says so.
+    pub own: Vec<Limit>,
 }
 
 impl Default for Limits {
@@ -76,7 +85,47 @@ impl Default for Limits {
             component_bytes: 64 << 20,
             pending_steps: 20_000,
             sessions: 1_000,
+            own: Vec::new(),
         }
+    }
+}
+
+impl Limits {
+    /// These limits as the configuration of a host has them.
+    pub fn config(&self) -> Config {
+        let limits = [
+            (Limit::Cpu, self.cpu_ms),
+            (Limit::Memory, self.memory_bytes as u64),
+            (Limit::Tables, self.table_elements as u64),
+            (Limit::Output, self.output_bytes as u64),
+            (Limit::Payload, self.payload_bytes as u64),
+            (Limit::PendingSteps, self.pending_steps as u64),
+        ];
+        Config { limits: limits.into(), ..Config::default() }
+    }
+
+    /// The limits of an execution with this configuration, on a host with that one.
+    pub fn of(&self, config: &Config, host: &Config) -> Limits {
+        let value = |limit, default| config.limits.get(&limit).map_or(default, |value| *value as usize);
+        let is_own = |limit: &Limit| match (config.limits.get(limit), host.limits.get(limit)) {
+            (Some(own), Some(host)) => own < host,
+            (own, _) => own.is_some(),
+        };
+        Limits {
+            cpu_ms: config.limits.get(&Limit::Cpu).copied().unwrap_or(self.cpu_ms),
+            memory_bytes: value(Limit::Memory, self.memory_bytes),
+            table_elements: value(Limit::Tables, self.table_elements),
+            output_bytes: value(Limit::Output, self.output_bytes),
+            payload_bytes: value(Limit::Payload, self.payload_bytes),
+            pending_steps: value(Limit::PendingSteps, self.pending_steps),
+            own: Limit::ALL.into_iter().filter(is_own).collect(),
+            ..*self
+        }
+    }
+
+    /// How a limit is raised, for whoever owns a function.
+    fn advice(&self, limit: Limit, function: &str) -> String {
+        limit.advice(self.own.contains(&limit), function)
     }
 }
 
@@ -117,10 +166,11 @@ impl Runtime {
         Ok(Runtime(Arc::new(Inner { engine, linker, pulse, limits: Arc::new(limits) })))
     }
 
-    /// Checks a component, compiles it and asks it to describe itself. It takes up to seconds of all cores: call it
+    /// Checks a component, compiles it and asks it to describe itself. One that answers requests over HTTP can't; it gets
+    /// the name `mount`. It takes up to seconds of all cores: call it
     /// where blocking is fine.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, ComponentError> {
-        component::compile(&self.0, wasm)
+    pub fn compile(&self, wasm: &[u8], mount: Option<&str>) -> Result<Compiled, ComponentError> {
+        component::compile(&self.0, wasm, mount)
     }
 
     /// Maps a component that [`compile`](Runtime::compile) made.
@@ -135,8 +185,13 @@ impl Runtime {
         Session::new(&self.0, program, start)
     }
 
-    /// What each guest may use.
-    pub fn limits(&self) -> &Limits {
+    /// What a guest is given that nothing is configured for.
+    pub fn setting(&self) -> Setting {
+        Setting { limits: self.0.limits.clone(), environment: Arc::default() }
+    }
+
+    /// What each guest may use, unless its configuration says less.
+    pub fn limits(&self) -> &Arc<Limits> {
         &self.0.limits
     }
 }

@@ -4,9 +4,14 @@
 //! left out by counting them; for that, where lines are split and where output is cut must depend on nothing but what
 //! the guest wrote.
 
+use std::borrow::Cow;
 use std::mem;
+use std::sync::Arc;
 
-use machine::{Level, Output, Stream};
+use machine::{Level, Limit, Output, Stream};
+
+use super::Limits;
+use super::environment::Environment;
 
 /// The longest piece of a line.
 const MAX_LINE_BYTES: usize = 16 << 10;
@@ -23,19 +28,24 @@ pub(super) struct Console {
     /// How many pieces an earlier run wrote that this one has yet to pass.
     written_before: u32,
     limit_bytes: usize,
+    /// What to do where the limit is passed.
+    advice: Box<str>,
+    environment: Arc<Environment>,
     used_bytes: usize,
     is_cut: bool,
     last_words: String,
 }
 
 impl Console {
-    pub(super) fn new(limit_bytes: usize, written_before: u32) -> Console {
+    pub(super) fn new(limits: &Limits, function: &str, environment: &Arc<Environment>, written_before: u32) -> Console {
         Console {
             stdout: Vec::new(),
             stderr: Vec::new(),
             pieces: Vec::new(),
             written_before,
-            limit_bytes,
+            limit_bytes: limits.output_bytes,
+            advice: limits.advice(Limit::Output, function).into(),
+            environment: environment.clone(),
             used_bytes: 0,
             is_cut: false,
             last_words: String::new(),
@@ -140,10 +150,14 @@ impl Console {
         if self.is_cut {
             return;
         }
+        let text = match self.environment.mask(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(masked) => masked,
+        };
         self.used_bytes += text.len() + LINE_COST_BYTES;
         let text = if self.used_bytes > self.limit_bytes {
             self.is_cut = true;
-            format!("output limit of {} bytes reached; raise it with --output-limit", self.limit_bytes)
+            format!("output limit of {} bytes reached; {}", self.limit_bytes, self.advice)
         } else {
             text
         };
@@ -159,13 +173,17 @@ impl Console {
 mod tests {
     use super::*;
 
+    fn console(output_bytes: usize, written_before: u32) -> Console {
+        Console::new(&Limits { output_bytes, ..Limits::default() }, "f", &Arc::default(), written_before)
+    }
+
     fn texts(console: &mut Console) -> Vec<String> {
         console.take().into_iter().map(|piece| piece.text).collect()
     }
 
     #[test]
     fn lines_are_split_however_they_arrive() {
-        let mut console = Console::new(1000, 0);
+        let mut console = console(1000, 0);
         for bytes in ["one\ntw", "o\r\n", "\n", "three"] {
             console.write(Stream::Stdout, bytes.as_bytes(), 1);
         }
@@ -176,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_line_too_long_comes_in_parts_of_whole_characters() {
-        let mut console = Console::new(1 << 20, 0);
+        let mut console = console(1 << 20, 0);
         let line = format!("x{}", "é".repeat(MAX_LINE_BYTES));
         console.write(Stream::Stderr, line.as_bytes(), 1);
         console.finish(1);
@@ -190,7 +208,7 @@ mod tests {
     #[test]
     fn output_is_cut_once_and_where_it_was_cut_before() {
         let write = |written_before| {
-            let mut console = Console::new(100, written_before);
+            let mut console = console(100, written_before);
             for _ in 0..100 {
                 console.write(Stream::Stdout, b"0123456789\n", 1);
             }
@@ -205,7 +223,7 @@ mod tests {
 
     #[test]
     fn last_words_are_those_of_the_last_panic() {
-        let mut console = Console::new(10, 0);
+        let mut console = console(10, 0);
         console.write(Stream::Stderr, b"chatter\nthread 'main' panicked at a.rs:1:1:\nfirst\n", 1);
         console.write(Stream::Stderr, b"thread 'main' panicked at b.rs:2:2:\nsecond\n", 1);
         assert_eq!(console.last_words(), "thread 'main' panicked at b.rs:2:2:\nsecond\n");

@@ -7,6 +7,7 @@ use machine::{Completion, Event, Id, Names, Outcome, Output, Payload};
 use super::component::Program;
 use super::drive::{Drive, Progress};
 use super::engine::Slice;
+use super::environment::Environment;
 use super::fault;
 use super::imports::random::Dice;
 use super::output::Console;
@@ -33,6 +34,17 @@ pub struct Start {
     pub names: Names,
     /// Which events it is to find the place of.
     pub wanted: Wanted,
+    /// What it may use, and finds in its environment.
+    pub setting: Setting,
+}
+
+/// What an execution is given from outside, beside its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// What it may use.
+    pub limits: Arc<Limits>,
+    /// What it finds in its environment.
+    pub environment: Arc<Environment>,
 }
 
 /// What happened in a poll.
@@ -73,18 +85,25 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(runtime: &Inner, program: &Program, start: Start) -> Session {
-        let limits = runtime.limits.clone();
-        let console = Console::new(limits.output_bytes, start.outputs_written);
+        let Setting { limits, environment } = start.setting;
+        let console = Console::new(&limits, &start.function, &environment, start.outputs_written);
         let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
         let dice = Dice::new(start.seed);
         let mut ends = Ends::new(start.id, limits.clone(), start.now_ms, console, dice, slice);
         ends.names = start.names;
         ends.trace = Trace::new(start.wanted);
+        ends.environment = environment;
         let wire = Wire::new(ends);
         let store = guest::store(&runtime.engine, &wire, &limits);
         let call = program.invoke(store, start.function.clone(), start.arguments);
         let drive = Drive::new(&wire, Box::pin(call));
         Session { wire, limits, function: start.function, drive: Some(drive), at_rest: false }
+    }
+
+    /// Whether the guest does what it did before. Then it may take as long as it takes: how long that is depends on the
+    /// machine and on what else runs on it.
+    pub fn set_replaying(&mut self, is_replaying: bool) {
+        self.wire.lock().slice.is_bounded = !is_replaying;
     }
 
     /// The linear memory that the guest has taken.

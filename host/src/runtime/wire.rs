@@ -15,6 +15,7 @@ use machine::{Ask, CallOptions, Completion, Event, Id, IdError, Names, Outcome, 
 
 use super::Limits;
 use super::engine::Slice;
+use super::environment::Environment;
 use super::fault::Stop;
 use super::imports::random::Dice;
 use super::output::Console;
@@ -36,6 +37,9 @@ pub(super) struct Ends {
     pub(super) limits: Arc<Limits>,
     /// Guests that describe themselves have no steps.
     pub(super) describing: bool,
+    pub(super) environment: Arc<Environment>,
+    /// What the guest has been told of in its log.
+    pub(super) noted: Vec<&'static str>,
     pub(super) console: Console,
     pub(super) dice: Dice,
     pub(super) slice: Slice,
@@ -120,6 +124,8 @@ impl Ends {
             inherited_promises: BTreeSet::new(),
             limits,
             describing: false,
+            environment: Arc::default(),
+            noted: Vec::new(),
             console,
             dice,
             slice,
@@ -149,6 +155,11 @@ impl Ends {
     /// The number that the next step gets.
     pub(super) fn next_step(&self) -> Result<u32, Stop> {
         self.steps.checked_add(1).ok_or(Stop::TooManySteps)
+    }
+
+    /// What tells the receiver of a request that it is the same one again. For the step that comes next.
+    pub(super) fn idempotency_key(&self) -> Result<String, Stop> {
+        Ok(self.dice.key(self.next_id()?.as_str()))
     }
 
     /// The id that the next step gets, as the guest knows it; of a call, if its options name no other.
@@ -298,7 +309,8 @@ mod tests {
         let limits = Arc::new(Limits { pending_steps: 2, ..Limits::default() });
         let id = Id::root("a").expect("it is a valid id");
         let slice = Slice::new(Arc::default(), limits.cpu_ms);
-        Wire::new(Ends::new(id, limits, 100, Console::new(1000, 0), Dice::new(0), slice))
+        let console = Console::new(&limits, "f", &Arc::default(), 0);
+        Wire::new(Ends::new(id, limits, 100, console, Dice::new(0), slice))
     }
 
     fn poll(wait: &mut Wait, wire: &Arc<Wire>) -> Poll<Completion> {

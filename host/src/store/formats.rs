@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use machine::{
-    Action, Answer, Ask, Awaiter, Call, CallOptions, Claim, Completion, Component, Data, Digest, Entry, Event,
-    Execution, Foreign, Form, FunctionInfo, Holder, Id, Level, NewPromise, NewSchedule, Op, Outcome, Output, Owner,
+    Action, Answer, Ask, Awaiter, Bounds, Call, CallOptions, Claim, Completion, Component, Config, Data, Digest, Egress, Entry, Event,
+    Execution, Foreign, Form, FunctionInfo, Hidden, Holder, HttpHead, Id, Level, Limit, NewPromise, NewSchedule, Op, Outcome, Output, Owner, Part, Pinned, Reach, Scope, Variable,
     Parameter, Progress, Promise, PromiseKind, PromiseState, Ready, Record, Request, Rest, Schedule, Settings,
     Settlement, Stream, Tags, Task, TaskRef, TaskState, Template, Untold,
 };
@@ -46,6 +46,25 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::TimedOut,
         Outcome::Crashed("panicked at src/lib.rs:1:1".into()),
     ]
+}
+
+fn head() -> HttpHead {
+    HttpHead {
+        method: "POST".into(),
+        url: "https://a.example/x".into(),
+        headers: vec![("accept".into(), "*/*".into())],
+        head_timeout_ms: Some(5),
+        body_timeout_ms: None,
+        hidden: [Part::Url, Part::Header(0), Part::Body].map(|part| Hidden { part, at: 3, name: "A".into() }).into(),
+    }
+}
+
+fn config() -> Config {
+    Config {
+        variables: [("A".into(), Variable { digest: Digest([4; 32]), secret: true })].into(),
+        egress: [Egress::parse("https://*.example:443").expect("it is an address")].into(),
+        limits: Limit::ALL.into_iter().zip(1..).collect(),
+    }
 }
 
 fn events() -> Vec<Event> {
@@ -93,6 +112,23 @@ fn moves_of_format_1_are_read() {
     check("records-1-moves", &records);
 }
 
+/// What format 1 has had since functions are configured, and send requests.
+#[test]
+fn requests_and_configurations_of_format_1_are_read() {
+    let asked = Event::Asked { step: 1, ask: Ask::Http { head: head(), body: payload("{}") } };
+    check("journal-1-requests", &[Entry::of(&asked)]);
+    let progress =
+        Progress { id: id("a"), version: 1, told: None, events: vec![asked], output: vec![], rest: Rest::Waiting };
+    let ops = [
+        Op::Configure { scope: Scope::Host, config: config() },
+        Op::Configure { scope: Scope::Component("c".into()), config: config() },
+        Op::Configure { scope: Scope::Function("f".into()), config: Config::default() },
+        Op::Progress(progress),
+    ];
+    let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
+    check("records-1-requests", &records);
+}
+
 #[test]
 fn records_of_format_1_are_read() {
     let output = |stream| Output { at_ms: 1, stream, text: "line".into() };
@@ -135,8 +171,10 @@ fn promises_of_format_1_are_read() {
         PromiseKind::Call { function: "f".into() },
         PromiseKind::Sleep,
         PromiseKind::Step { name: "s".into() },
+        PromiseKind::Http { head: head(), reach: Reach::Private },
     ];
-    let states = [TaskState::Runnable, TaskState::Suspended, TaskState::Held, TaskState::Fulfilled];
+    let states =
+        [TaskState::Runnable, TaskState::Suspended, TaskState::Held, TaskState::Fulfilled, TaskState::Suspended];
     let execution = |state| Execution {
         component: Digest([1; 32]),
         seed: 2,
@@ -151,6 +189,10 @@ fn promises_of_format_1_are_read() {
         .into(),
         open: [(3, None), (4, Some(id("b")))].into(),
         held: Some("differs".into()),
+        config: Pinned { host: 1, component: 2, function: 3 },
+        bounds: Bounds { entries: 4, bytes: 5, children: 6 },
+        journal_bytes: 7,
+        children: 8,
     };
     let promises: Vec<Promise> = kinds
         .into_iter()
@@ -236,7 +278,7 @@ fn requests_of_format_1_are_read() {
     ops.extend([
         Op::RunSchedules { ids: vec!["s".into()] },
         Op::Told { id: id("a"), address: "https://a".into() },
-        Op::Configure(Settings { group: "g".into(), retry_ms: 5 }),
+        Op::Adopt(Settings { group: "g".into(), retry_ms: 5 }),
         Op::Reset,
     ]);
     let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();

@@ -12,6 +12,7 @@ mod encoding;
 mod formats;
 mod schedules;
 mod tables;
+mod vault;
 mod view;
 
 pub use blobs::Blobs;
@@ -20,4 +21,5 @@ pub(crate) use disk::is_full;
 pub(crate) use encoding::FORMAT;
 pub use encoding::{Corrupt, decode_entries, seal, unseal};
 pub use tables::{Cut, Page, Reader, Row, Saved, Store, StoreError};
+pub use vault::Vault;
 pub use view::{JournalTail, View};

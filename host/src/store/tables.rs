@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use machine::{Component, Entry, Id, Output, Promise, Schedule, Settings, TaskState};
+use machine::{Component, Config, Entry, Id, Output, Promise, PromiseKind, Schedule, Scope, Settings, TaskState};
 use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
@@ -34,6 +34,10 @@ const OUTPUTS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("output
 const DEADLINES: TableDefinition<(u64, u64), &str> = TableDefinition::new("deadlines");
 /// Number of an execution that has something to do, to its id.
 const RUNNABLE: TableDefinition<u64, &str> = TableDefinition::new("runnable");
+/// Number of a request that has no answer, to its id.
+const REQUESTS: TableDefinition<u64, &str> = TableDefinition::new("requests");
+/// A number in the order in which they came, to a [`Scope`] and its [`Config`].
+const CONFIGS: TableDefinition<u64, &[u8]> = TableDefinition::new("configs");
 
 /// Id to a [`Schedule`].
 const SCHEDULES: TableDefinition<&str, &[u8]> = TableDefinition::new("schedules");
@@ -126,6 +130,8 @@ pub struct Cut {
     pub settings: Settings,
     /// Whether the promises and schedules that the tables have are to go first.
     pub clear: bool,
+    /// New revisions of configurations, in order.
+    pub configs: Vec<(Scope, Config)>,
 }
 
 /// A promise that has changed.
@@ -154,12 +160,15 @@ pub struct Saved {
     pub due_at: Option<u64>,
     /// Whether it is listed as having something to do.
     pub runnable: bool,
+    /// Whether it is listed as a request without an answer.
+    pub request: bool,
 }
 
 impl Saved {
     fn of(number: u64, promise: &Promise) -> Saved {
         let runnable = promise.execution.as_ref().is_some_and(|e| e.task.state == TaskState::Runnable);
-        Saved { number, due_at: promise.due_at(), runnable }
+        let request = promise.outcome.is_none() && matches!(promise.kind, PromiseKind::Http { .. });
+        Saved { number, due_at: promise.due_at(), runnable, request }
     }
 }
 
@@ -179,6 +188,8 @@ impl Store {
             let _ = transaction.open_table(DEADLINES).map_err(opening())?;
             let _ = transaction.open_table(RUNNABLE).map_err(opening())?;
             let _ = transaction.open_table(SCHEDULES).map_err(opening())?;
+            let _ = transaction.open_table(REQUESTS).map_err(opening())?;
+            let _ = transaction.open_table(CONFIGS).map_err(opening())?;
         }
         let meta = {
             let mut table = transaction.open_table(META).map_err(opening())?;
@@ -250,6 +261,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
         let mut outputs = transaction.open_table(OUTPUTS).map_err(failed(doing))?;
         let mut deadlines = transaction.open_table(DEADLINES).map_err(failed(doing))?;
         let mut runnable = transaction.open_table(RUNNABLE).map_err(failed(doing))?;
+        let mut requests = transaction.open_table(REQUESTS).map_err(failed(doing))?;
         if cut.clear {
             ids.retain(|_, _| false).map_err(failed(doing))?;
             promises.retain(|_, _| false).map_err(failed(doing))?;
@@ -257,6 +269,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
             outputs.retain(|_, _| false).map_err(failed(doing))?;
             deadlines.retain(|_, _| false).map_err(failed(doing))?;
             runnable.retain(|_, _| false).map_err(failed(doing))?;
+            requests.retain(|_, _| false).map_err(failed(doing))?;
         }
         for row in &cut.rows {
             let promise = &*row.promise;
@@ -279,7 +292,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
                 outputs.insert(key, seal(&row.output).as_slice()).map_err(failed(doing))?;
             }
             let now = Saved::of(number, promise);
-            let before = row.saved.unwrap_or(Saved { number, due_at: None, runnable: false });
+            let before = row.saved.unwrap_or(Saved { number, due_at: None, runnable: false, request: false });
             if before.due_at != now.due_at {
                 if let Some(at) = before.due_at {
                     deadlines.remove((at, number)).map_err(failed(doing))?;
@@ -291,6 +304,11 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
             match (before.runnable, now.runnable) {
                 (false, true) => drop(runnable.insert(number, id).map_err(failed(doing))?),
                 (true, false) => drop(runnable.remove(number).map_err(failed(doing))?),
+                _ => {}
+            }
+            match (before.request, now.request) {
+                (false, true) => drop(requests.insert(number, id).map_err(failed(doing))?),
+                (true, false) => drop(requests.remove(number).map_err(failed(doing))?),
                 _ => {}
             }
             saved.push(now);
@@ -317,6 +335,14 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
                 }
                 None => drop(schedules.remove(id.as_str()).map_err(failed(doing))?),
             }
+        }
+    }
+    if !cut.configs.is_empty() {
+        let mut configs = transaction.open_table(CONFIGS).map_err(failed(doing))?;
+        let mut next = configs.len().map_err(failed(doing))?;
+        for config in &cut.configs {
+            configs.insert(next, encode(config).as_slice()).map_err(failed(doing))?;
+            next += 1;
         }
     }
     let settings = cut.settings.clone();
@@ -366,6 +392,8 @@ pub struct Reader {
     deadlines: ReadOnlyTable<(u64, u64), &'static str>,
     runnable: ReadOnlyTable<u64, &'static str>,
     schedules: ReadOnlyTable<&'static str, &'static [u8]>,
+    requests: ReadOnlyTable<u64, &'static str>,
+    configs: ReadOnlyTable<u64, &'static [u8]>,
 }
 
 /// A part of a list.
@@ -392,6 +420,8 @@ impl Reader {
             deadlines: transaction.open_table(DEADLINES).map_err(failed(READING))?,
             runnable: transaction.open_table(RUNNABLE).map_err(failed(READING))?,
             schedules: transaction.open_table(SCHEDULES).map_err(failed(READING))?,
+            requests: transaction.open_table(REQUESTS).map_err(failed(READING))?,
+            configs: transaction.open_table(CONFIGS).map_err(failed(READING))?,
         })
     }
 
@@ -515,8 +545,23 @@ impl Reader {
 
     /// The executions that have something to do.
     pub fn runnable(&self) -> Result<Vec<String>, StoreError> {
-        let rows = self.runnable.iter().map_err(failed(READING))?;
-        rows.map(|row| row.map(|(_, id)| id.value().to_owned()).map_err(failed(READING))).collect()
+        ids(&self.runnable)
+    }
+
+    /// The requests that have no answer.
+    pub fn requests(&self) -> Result<Vec<String>, StoreError> {
+        ids(&self.requests)
+    }
+
+    /// All revisions of all configurations, those of each scope in order.
+    pub fn configs(&self) -> Result<Vec<(Scope, Config)>, StoreError> {
+        let mut configs = Vec::new();
+        for row in self.configs.iter().map_err(failed(READING))? {
+            let (key, row) = row.map_err(failed(READING))?;
+            let damaged = |error| StoreError::Row { table: "configuration", key: key.value().to_string(), error };
+            configs.push(decode(row.value()).map_err(damaged)?);
+        }
+        Ok(configs)
     }
 
     /// All schedules.
@@ -557,6 +602,11 @@ impl Reader {
         components.sort_by_key(|component| current.iter().any(|digest| *digest == component.digest.0));
         Ok(components)
     }
+}
+
+fn ids(table: &ReadOnlyTable<u64, &'static str>) -> Result<Vec<String>, StoreError> {
+    let rows = table.iter().map_err(failed(READING))?;
+    rows.map(|row| row.map(|(_, id)| id.value().to_owned()).map_err(failed(READING))).collect()
 }
 
 /// The items of the runs under a number, from an index on.

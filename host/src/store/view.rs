@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use machine::{Component, Digest, Entry, Id, Output, Promise, Schedule, Settings, State};
+use machine::{Component, Config, Digest, Entry, Id, Output, Pinned, Promise, Schedule, Scope, Settings, State};
 use slab::Slab;
 
 use super::deadlines::Deadlines;
@@ -44,6 +44,9 @@ pub struct View {
     settings: Settings,
     /// Everything was forgotten, and the tables don't know: nothing is to be read from them.
     cleared: bool,
+    /// By scope, in the order of their revisions.
+    configs: HashMap<Scope, Vec<Config>>,
+    configured: Vec<(Scope, Config)>,
     fault: Option<StoreError>,
 }
 
@@ -102,11 +105,16 @@ impl View {
             schedules: Schedules::new(reader.schedules()?),
             settings,
             cleared: false,
+            configs: HashMap::new(),
+            configured: Vec::new(),
             fault: None,
             reader: Arc::new(reader),
         };
         for component in view.reader.components()? {
             view.make_current(component);
+        }
+        for (scope, config) in view.reader.configs()? {
+            view.configs.entry(scope).or_default().push(config);
         }
         Ok(view)
     }
@@ -231,6 +239,7 @@ impl View {
             schedules: self.schedules.take_unsaved(),
             settings: self.settings.clone(),
             clear: self.cleared,
+            configs: std::mem::take(&mut self.configured),
         };
         let slots = std::mem::take(&mut self.unsaved);
         for place in &slots {
@@ -460,7 +469,7 @@ impl State for View {
         &self.settings
     }
 
-    fn configure(&mut self, settings: Settings) {
+    fn adopt(&mut self, settings: Settings) {
         self.settings = settings;
     }
 
@@ -476,6 +485,29 @@ impl State for View {
             frozen.slots.clear();
             frozen.is_stale = true;
         }
+    }
+
+    fn config(&self, scope: &Scope, revision: u32) -> Option<&Config> {
+        self.configs.get(scope)?.get(revision.checked_sub(1)? as usize)
+    }
+
+    fn pin(&self, component: &str, function: &str) -> Pinned {
+        let latest = |scope| self.configs.get(&scope).map_or(0, |configs| configs.len() as u32);
+        let host = latest(Scope::Host);
+        // Most often nobody has configured anything.
+        if self.configs.len() == usize::from(host > 0) {
+            return Pinned { host, ..Pinned::default() };
+        }
+        Pinned {
+            host,
+            component: latest(Scope::Component(component.into())),
+            function: latest(Scope::Function(function.into())),
+        }
+    }
+
+    fn configure(&mut self, scope: Scope, _: u32, config: Config) {
+        self.configured.push((scope.clone(), config.clone()));
+        self.configs.entry(scope).or_default().push(config);
     }
 }
 

@@ -161,7 +161,7 @@ impl Test {
 
     /// With another component, whose functions it calls.
     pub fn with(mut self, wasm: &[u8]) -> Result<Test, TestError> {
-        let compiled = self.runtime.compile(wasm)?;
+        let compiled = self.runtime.compile(wasm, None)?;
         self.programs.insert(compiled.component.digest, compiled.program);
         self.components.push(compiled.component);
         Ok(self)

@@ -132,6 +132,8 @@ impl<'a> World<'a> {
                 }
                 // There are no workers elsewhere: what is called there is never answered.
                 Effect::Settled(_) | Effect::Execute { .. } | Effect::Unblock { .. } | Effect::Reset => {}
+                // No request is sent: nothing is configured that would allow one.
+                Effect::Send(_) => {}
             }
         }
         reply.ok()
@@ -187,7 +189,8 @@ impl<'a> World<'a> {
         let entries = self.state.journals.get(id).cloned().unwrap_or_default();
         let digest = promise.execution.as_ref().map(|execution| execution.component);
         let program = digest.and_then(|digest| self.test.programs.get(&digest));
-        let (Some(history), Some(program)) = (History::of(promise, entries), program) else {
+        let setting = self.test.runtime.setting();
+        let (Some(history), Some(program)) = (History::of(promise, entries, setting), program) else {
             return Err(TestError::Setup(format!("{id} has no component")));
         };
         let mut session = history.begin(&self.test.runtime, program, history.written(), Wanted::Nothing);

@@ -64,6 +64,7 @@ fn start(runtime: &Runtime, program: &Program, function: &str, arguments: &'stat
         outputs_written: 0,
         names: Default::default(),
         wanted: Default::default(),
+        setting: runtime.setting(),
     };
     runtime.start(program, start)
 }
@@ -73,7 +74,7 @@ pub(crate) fn guest(report: &mut Report, component: &Path) -> Result<()> {
     let wasm = std::fs::read(component).with_context(|| format!("{}: build it first", component.display()))?;
     let runtime = Runtime::new(Limits::default())?;
     let begun = Instant::now();
-    let compiled = runtime.compile(&wasm)?;
+    let compiled = runtime.compile(&wasm, None)?;
     let compile = begun.elapsed();
     let directory = tempfile::tempdir()?;
     let artifact = directory.path().join("compiled");

@@ -106,6 +106,86 @@ fn too_many_steps_at_once() {
     assert_eq!(host.call("naps", json!([120, 0])), 120);
 }
 
+/// What a function's own configuration says, for executions that start from then on.
+#[test]
+fn limits_of_a_functions_own() {
+    let host = Setup::new().start();
+    let limit = |function: &str, name: &str, value: u64| {
+        host.post(&format!("/v1/functions/{function}/config"), &json!({ "limits": { name: value } }))
+    };
+    for (function, arguments, name, value, part) in [
+        ("spin", json!([]), "cpu", 300, "300 ms of CPU"),
+        ("hog", json!([]), "memory", 16 << 20, "memory limit of 16777216 bytes"),
+        ("big_result", json!([5_000]), "payload", 4_000, "result has 5002 bytes"),
+        ("children_at_once", json!([30, 1]), "pending-steps", 20, "more than 20 steps at once"),
+        ("naps", json!([100, 0]), "journal-entries", 50, "its journal has more than 50 entries"),
+        ("steps", json!([30, 0]), "journal-bytes", 600, "its journal has more than 600 bytes"),
+        ("children", json!([2, 1]), "children", 1, ""),
+    ] {
+        limit(function, name, value).expect(200);
+        if part.is_empty() {
+            // One at a time is no more than one.
+            assert_eq!(host.call(function, arguments), 3);
+            continue;
+        }
+        let advice = format!("host config set {function} --limit {name}=N");
+        let document = host.invoke(function, arguments);
+        let text = document["value"].to_string();
+        assert!(document["state"] == "crashed" && text.contains(part) && text.contains(&advice), "{document}");
+    }
+    limit("children_at_once", "children", 5).expect(200);
+    limit("children_at_once", "pending-steps", 1000).expect(200);
+    let document = host.invoke("children_at_once", json!([30, 1]));
+    assert!(document["value"].to_string().contains("more than 5 executions that it called"), "{document}");
+    // Nobody allows themselves more than the host does.
+    let refusal = limit("naps", "memory", 1 << 40).refusal(422, "invalid_config");
+    assert!(refusal.contains("--memory-limit"), "{refusal}");
+    assert!(limit("naps", "hope", 1).refusal(400, "bad_request").contains("journal-entries"));
+    host.post("/v1/functions/naps/config", &json!({ "limits": { "journal-entries": null } })).expect(200);
+    assert_eq!(host.call("naps", json!([100, 0])), 100);
+}
+
+/// Prints what it costs a neighbour that guests are stopped: the times of an echo alone, and beside them.
+#[test]
+fn what_stopping_a_guest_costs_its_neighbours() {
+    let host = Setup::new().flag("--memory-limit", "16MiB").start();
+    host.post("/v1/functions/spin/config", &json!({ "limits": { "cpu": 20 } })).expect(200);
+    let echoes = |count: usize| {
+        let mut times: Vec<Duration> = (0..count)
+            .map(|n| {
+                let begun = Instant::now();
+                assert_eq!(host.call("echo", json!([n])), n);
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        (times[count / 2], times[count * 9 / 10])
+    };
+    echoes(20);
+    let alone = echoes(200);
+    let stopping = std::sync::atomic::AtomicBool::new(true);
+    let (beside, stopped) = std::thread::scope(|scope| {
+        let stops = scope.spawn(|| {
+            let mut stopped = 0;
+            while stopping.load(std::sync::atomic::Ordering::Relaxed) {
+                for (function, arguments) in [("spin", json!([])), ("hog", json!([])), ("recurse", json!([]))] {
+                    assert_eq!(host.invoke(function, arguments)["state"], "crashed");
+                    stopped += 1;
+                }
+            }
+            stopped
+        });
+        let beside = echoes(200);
+        stopping.store(false, std::sync::atomic::Ordering::Relaxed);
+        (beside, stops.join().expect("all of them crash"))
+    });
+    println!(
+        "an echo takes {:?} (90 %: {:?}) alone, and {:?} (90 %: {:?}) beside {stopped} guests that were stopped",
+        alone.0, alone.1, beside.0, beside.1
+    );
+    assert!(stopped >= 3 && beside.0 < PROMPT, "{beside:?} beside {stopped}");
+}
+
 #[test]
 fn guests_that_end_in_other_ways() {
     let host = Setup::new().start();

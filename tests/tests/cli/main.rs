@@ -1,5 +1,6 @@
 //! The command line: each verb as a person and as a program uses it, and what `serve` takes and refuses.
 
+mod capsules;
 mod moves;
 mod serve;
 mod testing;

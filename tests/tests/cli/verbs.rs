@@ -216,6 +216,8 @@ fn help_and_mistakes() {
         "journal",
         "logs",
         "test",
+        "replay",
+        "export",
         "resume",
         "fork",
         "cancel",

@@ -7,6 +7,8 @@ mod pinning;
 mod promises;
 mod replay;
 mod sdk;
+mod serving;
+mod world;
 
 use serde_json::Value;
 use tests::{Client, Look};

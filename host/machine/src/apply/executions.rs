@@ -53,7 +53,12 @@ impl<S: State> Step<'_, S> {
     /// A new promise, and the execution that settles it.
     pub(super) fn start(&mut self, new: New, component: Digest, seed: u64) {
         let id = new.id.clone();
+        let function = match &new.kind {
+            PromiseKind::Call { function } => function.clone(),
+            _ => String::new(),
+        };
         self.create(new);
+        let (config, bounds) = self.configuration(&component, &function);
         let promise = self.state.promise_mut(&id).expect("it was created above");
         let (now, outcome) = (promise.created_at, promise.outcome.as_ref().map(|outcome| outcome.state()));
         let state = if outcome.is_none() { TaskState::Runnable } else { TaskState::Fulfilled };
@@ -67,6 +72,10 @@ impl<S: State> Step<'_, S> {
             ready: Default::default(),
             open: Default::default(),
             held: None,
+            config,
+            bounds,
+            journal_bytes: 0,
+            children: 0,
         }));
         self.state.append(&id, &Entry::Started { component, seed, now });
         match outcome {
@@ -110,6 +119,7 @@ impl<S: State> Step<'_, S> {
             self.execution(&id)?.outputs += 1;
             self.state.write(&id, piece);
         }
+        let passed = self.passed_limit(&id);
         let execution = self.execution(&id)?;
         if !dropped.is_empty() {
             // At once for all: a guest can drop thousands of steps that have their answers.
@@ -122,12 +132,15 @@ impl<S: State> Step<'_, S> {
             Rest::Waiting if execution.ready.is_empty() => TaskState::Suspended,
             Rest::Waiting | Rest::Running => TaskState::Runnable,
             Rest::Finished(outcome) => {
-                self.finish(&id, outcome);
+                self.finish(&id, passed.map_or(outcome, Outcome::Crashed));
                 return Ok(Reply::Progressed);
             }
         };
         let changed = execution.task.state != before;
         self.changed |= changed;
+        if let Some(what) = passed {
+            self.settle(&id, Outcome::Crashed(what), self.now);
+        }
         Ok(Reply::Progressed)
     }
 
@@ -143,8 +156,7 @@ impl<S: State> Step<'_, S> {
         };
         let completion =
             completion.ok_or_else(|| malformed(id, format!("told of step {step}, which has no answer")))?;
-        self.execution(id)?.entries += 1;
-        self.state.append(id, &Entry::Told { step, completion, now });
+        self.append(id, &Entry::Told { step, completion, now })?;
         Ok(())
     }
 
@@ -155,11 +167,10 @@ impl<S: State> Step<'_, S> {
         if execution.task.state == TaskState::Fulfilled {
             return Ok(());
         }
-        execution.entries += 1;
         if let Event::Asked { step, .. } = event {
             execution.steps = step;
         }
-        self.state.append(id, &Entry::of(&event));
+        self.append(id, &Entry::of(&event))?;
         match event {
             Event::Asked { step, ask } => self.asked(id, step, ask),
             Event::Dropped { step } => self.dropped(id, step),
@@ -170,6 +181,14 @@ impl<S: State> Step<'_, S> {
                 Ok(())
             }
         }
+    }
+
+    fn append(&mut self, id: &Id, entry: &Entry) -> Result<(), Rejection> {
+        let execution = self.execution(id)?;
+        execution.entries += 1;
+        execution.journal_bytes = execution.journal_bytes.saturating_add(entry.size());
+        self.state.append(id, entry);
+        Ok(())
     }
 
     fn asked(&mut self, id: &Id, step: u32, ask: Ask) -> Result<(), Rejection> {
@@ -197,6 +216,10 @@ impl<S: State> Step<'_, S> {
                 self.own_step(id, step, PromiseKind::External, timeout_at, false)?;
             }
             Ask::Step { name } => self.own_step(id, step, PromiseKind::Step { name }, deadline, false)?,
+            Ask::Http { head, body } => match self.reach(id, &head.url) {
+                Ok(reach) => self.send_request(id, step, PromiseKind::Http { head, reach }, body, deadline)?,
+                Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
+            },
             Ask::AwaitPromise { id: promise } => match self.awaited(id, &promise) {
                 Ok(promise) => self.wait_for(id, step, promise),
                 Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
@@ -236,6 +259,10 @@ impl<S: State> Step<'_, S> {
             match elsewhere {
                 Some(tags) => self.start_elsewhere(new, tags),
                 None => self.start_here(id, step, new)?,
+            }
+            let is_pending = self.state.promise(&child).is_some_and(|promise| promise.outcome.is_none());
+            if is_pending && !call.detached {
+                self.execution(id).map_err(|error| error.to_string())?.children += 1;
             }
         }
         if !call.detached {
@@ -319,6 +346,23 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
+    /// A step that is a request.
+    pub(super) fn send_request(
+        &mut self,
+        id: &Id,
+        step: u32,
+        kind: PromiseKind,
+        body: Payload,
+        timeout_at: u64,
+    ) -> Result<(), Rejection> {
+        let owner = Some(Owner { execution: id.clone(), step, detached: false });
+        let child = id.child(step)?;
+        self.create(New { id: child.clone(), kind, owner, param: body, timeout_at, foreign: None });
+        self.wait_for(id, step, child.clone());
+        self.effects.push(Effect::Send(child));
+        Ok(())
+    }
+
     /// The promise that a guest names, if it may wait for it or settle it.
     pub(super) fn awaited(&mut self, id: &Id, promise: &str) -> Result<Id, String> {
         let promise = Id::parse(promise).map_err(|error| error.to_string())?;
@@ -349,7 +393,7 @@ impl<S: State> Step<'_, S> {
         }
     }
 
-    /// The guest no longer waits. A called function runs on; a sleep that nobody waits for is over.
+    /// The guest no longer waits. A called function runs on; a sleep or a request that nobody waits for is over.
     fn dropped(&mut self, id: &Id, step: u32) -> Result<(), Rejection> {
         // One that has its answer is not open: see `progress`.
         let Some(other) = self.execution(id)?.open.get(&step).cloned() else { return Ok(()) };
@@ -360,7 +404,7 @@ impl<S: State> Step<'_, S> {
         let Some(promise) = self.state.promise_mut(&awaited) else { return Ok(()) };
         promise.awaiters.remove(&Awaiter { execution: id.clone(), step });
         let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step);
-        if is_own && promise.kind == PromiseKind::Sleep {
+        if is_own && matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Http { .. }) {
             self.end(vec![awaited]);
         } else if !is_own {
             self.execution(id)?.open.remove(&step);

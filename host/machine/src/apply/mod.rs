@@ -1,12 +1,13 @@
 //! The transition: a record, applied to the state.
 //!
 //! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
-//! a session records; `check` owns what a session may record; `moves` owns holding executions, moving them to another
-//! component, and forking them. `requests` owns what clients of the promise protocol ask about promises, `tasks` the
-//! claims of workers elsewhere, `listeners` telling addresses what was settled, and `schedules` what the calendar makes.
-//! All work through [`Step`], which holds the state, the time, and what follows.
+//! a session records; `check` owns what a session may record; `config` owns what executions are configured with; `moves`
+//! owns holding executions, moving them to another component, and forking them. `requests` owns what clients of the promise
+//! protocol ask about promises, `tasks` the claims of workers elsewhere, `listeners` telling addresses what was settled, and
+//! `schedules` what the calendar makes. All work through [`Step`], which holds the state, the time, and what follows.
 
 mod check;
+mod config;
 mod executions;
 mod listeners;
 mod moves;
@@ -16,6 +17,8 @@ mod schedules;
 mod tasks;
 #[cfg(test)]
 mod tests;
+
+pub use config::configured;
 
 use crate::{Component, Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 
@@ -90,6 +93,8 @@ pub enum Effect {
     },
     /// Everything is gone: no session, and nobody who waits, has anything to do.
     Reset,
+    /// The promise is that of a request, which is to be sent once all that led to it is durable.
+    Send(Id),
 }
 
 /// Why a record was not accepted. The state is as it was, except for deadlines that have passed.
@@ -154,6 +159,9 @@ pub enum Rejection {
     /// A request of the promise protocol.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A configuration that can't be.
+    #[error("{0}")]
+    Config(String),
     /// A session or a client is said to have done what none can. That is a fault of the host, never of a guest.
     #[error("what was to be recorded of {id:?} can't be: {what}")]
     Malformed {
@@ -225,9 +233,9 @@ impl<S: State> Step<'_, S> {
                 Ok(Reply::Done)
             }
             Op::Told { id, address } => self.told(&id, &address),
-            Op::Configure(settings) => {
+            Op::Adopt(settings) => {
                 self.changed = *self.state.settings() != settings;
-                self.state.configure(settings);
+                self.state.adopt(settings);
                 Ok(Reply::Done)
             }
             Op::Reset => {
@@ -236,6 +244,7 @@ impl<S: State> Step<'_, S> {
                 self.effects.push(Effect::Reset);
                 Ok(Reply::Done)
             }
+            Op::Configure { scope, config } => self.configure(scope, config),
         }
     }
 

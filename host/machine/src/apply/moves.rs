@@ -10,8 +10,8 @@ use super::promises::New;
 use super::{Effect, Rejection, Reply, Step, malformed, root_only};
 use crate::execution::Answer;
 use crate::{
-    Arguments, Basis, Brief, CallOptions, Completion, Digest, Entry, Execution, Id, Kind, Names, Outcome, Promise,
-    PromiseKind, State, Task, TaskState,
+    Arguments, Basis, Bounds, Brief, CallOptions, Completion, Digest, Entry, Execution, Id, Kind, Names, Outcome,
+    Pinned, Promise, PromiseKind, State, Task, TaskState,
 };
 
 /// A part of a journal, and what is known to do all of it again.
@@ -93,6 +93,8 @@ impl<S: State> Step<'_, S> {
         let original = self.state.promise(&from).ok_or_else(|| Rejection::NoPromise(from.clone()))?;
         let function = original.function().ok_or_else(|| Rejection::NoExecution(from.clone()))?.to_owned();
         let param = original.param.clone();
+        let config =
+            original.execution.as_ref().map_or_else(Default::default, |execution| (execution.config, execution.bounds));
         self.runs_on(&history.component, &function)?;
         let Some(basis) = Basis::of(&history.entries) else {
             return Err(malformed(&id, "the history that it takes over has no beginning".into()));
@@ -102,7 +104,7 @@ impl<S: State> Step<'_, S> {
         };
         let kind = PromiseKind::Call { function };
         self.create(New { id: id.clone(), kind, owner: None, param, timeout_at, foreign: None });
-        self.take_over(&id, &unfinished, history, basis.component, basis.seed);
+        self.take_over(&id, &unfinished, history, (basis.component, basis.seed), config);
         if self.state.promise(&id).is_some_and(|promise| promise.outcome.is_none()) {
             self.begin_anew(&id, unfinished)?;
             self.effects.push(Effect::Runnable(id));
@@ -111,7 +113,14 @@ impl<S: State> Step<'_, S> {
     }
 
     /// The execution of a fork, whose promise is there.
-    fn take_over(&mut self, id: &Id, unfinished: &Unfinished, history: History, was_on: Digest, seed: u64) {
+    fn take_over(
+        &mut self,
+        id: &Id,
+        unfinished: &Unfinished,
+        history: History,
+        (was_on, seed): (Digest, u64),
+        (config, bounds): (Pinned, Bounds),
+    ) {
         let History { entries, component, replayed } = history;
         let now = self.now;
         let born = self.state.promise(id).and_then(|promise| promise.outcome.as_ref().zip(promise.settled_at));
@@ -129,6 +138,10 @@ impl<S: State> Step<'_, S> {
             ready: Default::default(),
             open: Default::default(),
             held: None,
+            config,
+            bounds,
+            journal_bytes: entries.iter().map(Entry::size).sum(),
+            children: 0,
         };
         let promise = self.state.promise_mut(id).expect("the caller has made it");
         promise.execution = Some(Box::new(execution));
@@ -169,11 +182,24 @@ impl<S: State> Step<'_, S> {
                     let completion = settled.map_or_else(Completion::Refused, |()| Completion::Done);
                     self.answer(id, step, Answer::Here(completion));
                 }
+                Kind::Http { .. } => self.request_anew(id, &unfinished, step, deadline)?,
                 // Never among those that are pending: nobody waits for its answer.
                 Kind::CreatePromise { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// A request that had no answer is sent again, with the key that it had.
+    fn request_anew(&mut self, id: &Id, history: &Unfinished, step: u32, deadline: u64) -> Result<(), Rejection> {
+        let original = history.from.child(step).ok().and_then(|original| self.state.promise(&original));
+        let original = original.filter(|promise| matches!(promise.kind, PromiseKind::Http { .. }));
+        let Some(Promise { kind, param, .. }) = original.cloned() else {
+            let reason = "what was to be sent is no longer known".into();
+            self.answer(id, step, Answer::Here(Completion::Refused(reason)));
+            return Ok(());
+        };
+        self.send_request(id, step, kind, param, deadline)
     }
 
     /// A promise that the history had made is there again, as it was at that point: settled, or with the time left that

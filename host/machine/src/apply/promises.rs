@@ -125,11 +125,13 @@ impl<S: State> Step<'_, S> {
                 claim.resumes.clear();
             }
         }
+        let is_child = matches!(promise.kind, PromiseKind::Call { .. }) && owner.as_ref().is_some_and(|o| !o.detached);
         let open = promise.execution.as_mut().map(|execution| {
             execution.task.state = TaskState::Fulfilled;
             execution.entries += 1;
             execution.held = None;
             execution.ready.clear();
+            execution.children = 0;
             std::mem::take(&mut execution.open)
         });
         let mut watched_now = None;
@@ -156,7 +158,7 @@ impl<S: State> Step<'_, S> {
         }
         ending.extend(self.resume(callbacks, id));
         if let Some(owner) = owner {
-            self.close(&owner.execution, owner.step);
+            self.close(&owner.execution, owner.step, is_child);
         }
         self.effects.push(Effect::Settled(id.clone()));
         ending
@@ -178,6 +180,7 @@ impl<S: State> Step<'_, S> {
     /// An execution that has ended waits for nothing. Says which promises end with it: those that it made itself, not
     /// detached; if it has returned, only those that nobody else would ever settle.
     fn let_go(&mut self, id: &Id, open: BTreeMap<u32, Option<Id>>, returned: bool) -> Vec<Id> {
+        use PromiseKind as K;
         let mut ending = Vec::new();
         for (step, other) in open {
             let Some(awaited) = other.or_else(|| id.child(step).ok()) else { continue };
@@ -185,7 +188,7 @@ impl<S: State> Step<'_, S> {
             let Some(promise) = self.state.promise(&awaited) else { continue };
             let is_awaiter = promise.awaiters.contains(&awaiter);
             let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step && !o.detached);
-            let ends = !returned || matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Step { .. });
+            let ends = !returned || matches!(promise.kind, K::Sleep | K::Step { .. } | K::Http { .. });
             if is_awaiter && let Some(promise) = self.state.promise_mut(&awaited) {
                 promise.awaiters.remove(&awaiter);
             }
@@ -196,12 +199,13 @@ impl<S: State> Step<'_, S> {
         ending
     }
 
-    /// The promise of an execution's step is settled.
-    fn close(&mut self, id: &Id, step: u32) {
-        let execution = self.state.promise(id).and_then(|p| p.execution.as_ref());
-        if execution.is_some_and(|e| e.open.contains_key(&step))
+    /// The promise of an execution's step is settled: `is_child` if it was that of a call.
+    fn close(&mut self, id: &Id, step: u32, is_child: bool) {
+        let Some(owner) = self.state.promise(id).filter(|p| p.outcome.is_none()) else { return };
+        if (is_child || owner.execution.as_ref().is_some_and(|e| e.open.contains_key(&step)))
             && let Some(execution) = self.state.promise_mut(id).and_then(|p| p.execution.as_mut())
         {
+            execution.children = execution.children.saturating_sub(u32::from(is_child));
             execution.open.remove(&step);
         }
     }

@@ -1,11 +1,13 @@
 //! What a guest can import: the host's own functions, and what a Rust program needs of WASI.
 //!
 //! Of WASI, versions 0.2 and 0.3 are there side by side. Clocks and random numbers are replaced by ours, which a replay
-//! repeats; the standard streams end in the execution's output; there is nothing in the file system, the environment or
-//! the arguments, and no network.
+//! repeats; the standard streams end in the execution's output; requests over HTTP are steps; the environment has what
+//! the function is configured with. There is nothing in the file system or the arguments, and there are no sockets.
 
 mod clocks;
+mod closed;
 mod durable;
+pub(super) mod http;
 pub(super) mod random;
 pub(super) mod stdio;
 
@@ -22,7 +24,9 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     linker.allow_shadowing(true);
     clocks::replace(&mut linker)?;
     random::replace(&mut linker)?;
+    closed::replace(&mut linker)?;
     linker.allow_shadowing(false);
+    http::add(&mut linker)?;
     durable::add(&mut linker)?;
     Ok(linker)
 }

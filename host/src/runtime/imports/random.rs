@@ -2,6 +2,7 @@
 //!
 //! They are as good as the seed is secret. Whoever knows an execution's journal knows them.
 
+use machine::Digest;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use wasmtime::component::{HasData, Linker};
@@ -17,6 +18,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The sources of one execution's random numbers. Each interface draws from its own, so that a guest can't tell from
 /// one what the other will give.
 pub(in crate::runtime) struct Dice {
+    seed: u64,
     secure: ChaCha12Rng,
     insecure: ChaCha12Rng,
     insecure_seed: (u64, u64),
@@ -33,7 +35,14 @@ impl Dice {
             source
         };
         let mut third = source(2);
-        Dice { secure: source(0), insecure: source(1), insecure_seed: (third.next_u64(), third.next_u64()) }
+        Dice { seed, secure: source(0), insecure: source(1), insecure_seed: (third.next_u64(), third.next_u64()) }
+    }
+
+    /// A key that is always the same for a name, and that nobody else has for it: 32 hexadecimal digits.
+    pub(in crate::runtime) fn key(&self, name: &str) -> String {
+        let mut key = Digest::of(format!("idempotency key {} {name}", self.seed).as_bytes()).to_string();
+        key.truncate(32);
+        key
     }
 }
 

@@ -76,7 +76,8 @@ fn check_owner(state: &Memory, promise: &Promise) {
     if *detached || promise.outcome.is_some() {
         return;
     }
-    let ends_with_it = matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Step { .. });
+    use PromiseKind as K;
+    let ends_with_it = matches!(promise.kind, K::Sleep | K::Step { .. } | K::Http { .. });
     match &parent.outcome {
         None => assert_eq!(opened(parent, *step), Some(promise.id.clone()), "{} is not open at its owner", promise.id),
         Some(Outcome::Canceled | Outcome::TimedOut) => panic!("{} outlives {owner}, which was ended", promise.id),
@@ -109,7 +110,15 @@ fn check_execution(state: &Memory, promise: &Promise, execution: &Execution) {
     assert!(promise.outcome.is_none() || (ready.is_empty() && open.is_empty()), "{id} has ended, and waits");
     assert_eq!(execution.outputs as usize, state.outputs.get(id).map_or(0, Vec::len), "{id}: output");
 
-    let journal = check_journal(promise, execution, &state.journals[id]);
+    let entries = &state.journals[id];
+    let bytes: u64 = entries.iter().map(Entry::size).sum();
+    assert_eq!(execution.journal_bytes, bytes, "{id}: bytes of its journal");
+    let is_call = |p: &&Promise| matches!(p.kind, PromiseKind::Call { .. });
+    let children = state.promises.values().filter(|p| p.outcome.is_none()).filter(is_call);
+    let children = children.filter(|p| p.owner.as_ref().is_some_and(|o| o.execution == *id && !o.detached)).count();
+    assert!(promise.outcome.is_some() || execution.children as usize == children, "{id}: children");
+
+    let journal = check_journal(promise, execution, entries);
     let mut answered = BTreeSet::new();
     for Ready { step, answer } in ready {
         assert!(answered.insert(*step), "{id}: step {step} is ready twice");
@@ -234,6 +243,12 @@ pub(super) fn check_effects(before: &Memory, after: &Memory, record: &Record, ef
         Op::Progress(progress) => Some(&progress.id),
         _ => None,
     };
+    for (id, promise) in &after.promises {
+        let is_request = matches!(promise.kind, PromiseKind::Http { .. });
+        let is_new = is_request && !before.promises.contains_key(id);
+        let sent = effects.iter().filter(|effect| **effect == Effect::Send(id.clone())).count();
+        assert_eq!(sent, usize::from(is_new), "{id} is sent {sent} times");
+    }
     let task = |state: &Memory, id| Some(state.promises.get(id)?.execution.as_ref()?.task.state);
     for (id, promise) in &after.promises {
         let settled = effects.iter().filter(|effect| **effect == Effect::Settled(id.clone())).count();

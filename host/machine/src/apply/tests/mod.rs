@@ -2,6 +2,7 @@
 //! always hold: see `invariants`.
 
 mod components;
+mod configs;
 mod conformance;
 mod elsewhere;
 mod ending;
@@ -9,6 +10,7 @@ mod invariants;
 mod moves;
 mod promises;
 mod random;
+mod requests;
 mod scale;
 mod scheduled;
 mod sessions;
@@ -268,6 +270,24 @@ fn settle(promise: &str, outcome: Outcome) -> Ask {
 
 fn work(name: &str) -> Ask {
     Ask::Step { name: name.into() }
+}
+
+fn request(url: &str) -> Ask {
+    Ask::Http { head: HttpHead { method: "GET".into(), url: url.into(), ..HttpHead::default() }, body: text("") }
+}
+
+/// A configuration that allows requests to these.
+fn allow(hosts: &[&str]) -> Config {
+    let egress = hosts.iter().map(|host| Egress::parse(host).unwrap()).collect();
+    Config { egress, ..Config::default() }
+}
+
+fn limit(limit: Limit, value: u64) -> Config {
+    Config { limits: [(limit, value)].into(), ..Config::default() }
+}
+
+fn of_buy() -> Scope {
+    Scope::Function("buy".into())
 }
 
 fn new_promise(timeout_ms: Option<u64>) -> Ask {

@@ -49,6 +49,8 @@ struct Seen {
     attached: u32,
     moved: u32,
     forked: u32,
+    sent: u32,
+    passed_limit: u32,
 }
 
 impl Seen {
@@ -63,6 +65,7 @@ impl Seen {
         self.woken += effects.iter().any(|effect| matches!(effect, Effect::Runnable(_))) as u32;
         self.stopped += effects.iter().any(|effect| matches!(effect, Effect::Stop(_))) as u32;
         self.timed_out += u32::from(matches!(record.op, Op::Expire { .. }) && !effects.is_empty());
+        self.sent += effects.iter().any(|effect| matches!(effect, Effect::Send(_))) as u32;
         self.held += u32::from(matches!(record.op, Op::Hold { .. }) && reply.is_ok());
         self.moved += u32::from(matches!(record.op, Op::Move { .. }) && reply.is_ok());
         self.forked += u32::from(matches!(record.op, Op::Fork { .. }) && reply.is_ok());
@@ -79,9 +82,9 @@ impl Seen {
 
     fn check(&self) {
         let Seen { progressed, malformed, stale, told, dropped, recorded, finished, held, woken, .. } = *self;
-        let Seen { stopped, ended_in_a_turn, timed_out, attached, moved, forked, .. } = *self;
+        let Seen { stopped, ended_in_a_turn, timed_out, attached, moved, forked, sent, passed_limit, .. } = *self;
         let counts = [progressed, malformed, stale, told, dropped, recorded, finished, held, woken];
-        let more = [stopped, ended_in_a_turn, timed_out, attached, moved, forked];
+        let more = [stopped, ended_in_a_turn, timed_out, attached, moved, forked, sent, passed_limit];
         assert!(counts.iter().chain(&more).all(|count| *count >= 10), "{self:?}");
     }
 }
@@ -131,6 +134,10 @@ impl Run {
             let before = self.state.clone();
             let Applied { reply, effects, changed } = apply(&mut self.state, record.clone());
             seen.see(&record, &reply, &effects);
+            if let Op::Progress(Progress { id, rest: Rest::Waiting, .. }) = &record.op {
+                let outcome = self.state.promises.get(id).and_then(|promise| promise.outcome.as_ref());
+                seen.passed_limit += u32::from(reply.is_ok() && matches!(outcome, Some(Outcome::Crashed(_))));
+            }
             let checked = catch_unwind(AssertUnwindSafe(|| {
                 invariants::check(&self.state, self.now);
                 invariants::check_effects(&before, &self.state, &record, &effects);
@@ -219,6 +226,17 @@ impl Run {
                 let digest = Digest::of(format!("{name} {functions:?}").as_bytes());
                 Op::Install { component: Component { digest, ..component(name, 0, &functions) } }
             }
+            11 if self.dice.one_in(3) => {
+                let scope = self.dice.pick(&[Scope::Host, Scope::Component("shop".into()), of_buy()]);
+                let (limits, value) =
+                    ([Limit::JournalEntries, Limit::JournalBytes, Limit::Children], self.dice.below(60));
+                let config = match self.dice.below(4) {
+                    0 => limit(self.dice.pick(&limits), value as u64),
+                    1 => Config::default(),
+                    _ => allow(&["a.example"]),
+                };
+                Op::Configure { scope, config }
+            }
             _ => Op::Progress(self.progress()),
         }
     }
@@ -294,7 +312,7 @@ impl Run {
     }
 
     fn ask(&mut self, id: &Id) -> Ask {
-        match self.dice.below(9) {
+        match self.dice.below(10) {
             0..=2 => {
                 let id = if self.dice.one_in(3) { Some(self.text(id)) } else { None };
                 let target = self.dice.pick(&[None, None, None, Some("poll://any@wasm".to_owned()), Some("x".into())]);
@@ -306,6 +324,7 @@ impl Run {
             4 => Ask::CreatePromise { timeout_ms: self.timeout() },
             5 | 6 => Ask::AwaitPromise { id: self.text(id) },
             7 => Ask::SettlePromise { id: self.text(id), outcome: self.outcome() },
+            8 => request("http://a.example/"),
             _ => Ask::Step { name: "work".into() },
         }
     }

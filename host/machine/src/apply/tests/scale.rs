@@ -11,7 +11,9 @@ struct Bare(Memory);
 
 impl Bare {
     fn new() -> Bare {
-        Bare(World::new().state)
+        let mut world = World::new();
+        world.put(Op::Configure { scope: Scope::Host, config: limit(Limit::Children, u64::MAX) }).unwrap();
+        Bare(world.state)
     }
 
     fn put(&mut self, now: u64, op: Op) -> Vec<Effect> {

@@ -201,7 +201,8 @@ fn a_journal_that_is_full_is_no_reason_to_panic() {
     world.start("a");
     let room = |world: &mut World, entries| {
         let mut state = world.state.clone();
-        state.promise_mut(&id("a")).unwrap().execution.as_mut().unwrap().entries = entries;
+        let execution = state.promise_mut(&id("a")).unwrap().execution.as_mut().unwrap();
+        (execution.entries, execution.bounds.entries) = (entries, u32::MAX);
         let progress = world.turn("a").asks(sleep(9000)).progress;
         let reply = apply(&mut state, Record { now: 1000, op: Op::Progress(progress) }).reply;
         apply(&mut state, Record { now: 1000, op: Op::Settle { id: id("a"), outcome: Outcome::Canceled } });

@@ -1,0 +1,91 @@
+//! Walking through a history, entry by entry: what was outstanding, what the guest wrote, and where it waits.
+
+use std::collections::BTreeMap;
+
+use machine::{Entry, Output, Replayed};
+
+use super::{Difference, Diverged, History, locate};
+use crate::runtime::{Program, Runtime, Stack, Status, Turn, Wanted};
+
+/// A walk, up to an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// The entries that a turn of the guest began at, and what it wrote in that turn.
+    pub output: BTreeMap<u32, Vec<Output>>,
+    /// Where in the guest's source each step was asked for, innermost first.
+    pub places: BTreeMap<u32, Stack>,
+}
+
+impl Walk {
+    /// Through the first entries of a history, on a component that does what it has.
+    pub fn through(
+        runtime: &Runtime,
+        program: &Program,
+        history: &History,
+        entries: usize,
+    ) -> Result<Walk, Box<Difference>> {
+        let mut part = history.clone();
+        part.entries.truncate(entries);
+        let mut session = part.begin(runtime, program, 0, Wanted::All);
+        let mut replay = part.replay();
+        let (mut walk, mut event_steps, mut turn_at) = (Walk::default(), Vec::new(), 0);
+        let differs = |divergence, outcome| {
+            let diverged = Box::new(Diverged { divergence, outcome });
+            Box::new(locate(runtime, program, &part, diverged))
+        };
+        loop {
+            let Turn { events, output, status } = session.poll();
+            if !output.is_empty() {
+                walk.output.entry(turn_at).or_default().extend(output);
+            }
+            for event in events {
+                event_steps.push(event.step());
+                replay.observe(&event).map_err(|divergence| differs(divergence, None))?;
+            }
+            for (event, stack) in session.take_places() {
+                if let Some(step) = event_steps.get(event as usize) {
+                    walk.places.entry(*step).or_insert(stack);
+                }
+            }
+            match status {
+                Status::Yielded if !replay.is_over() => {}
+                Status::Waiting => {
+                    let position = replay.position();
+                    match replay.rest().map_err(|divergence| differs(divergence, None))? {
+                        Replayed::Tell { step, completion, now } => {
+                            session.tell(step, completion, now);
+                            turn_at = position;
+                        }
+                        Replayed::End => return Ok(walk),
+                    }
+                }
+                Status::Finished(outcome) => {
+                    replay.finish(&outcome).map_err(|divergence| differs(divergence, Some(outcome.clone())))?;
+                    return Ok(walk);
+                }
+                Status::Yielded | Status::Busy => return Ok(walk),
+            }
+        }
+    }
+}
+
+/// What an execution waits for after the first entries of its journal: steps, with the entries that asked for them.
+pub fn outstanding(entries: &[Entry]) -> BTreeMap<u32, &Entry> {
+    let mut waiting = BTreeMap::new();
+    for entry in entries {
+        match entry {
+            Entry::Asked { step, kind } if !is_immediate(kind) => drop(waiting.insert(*step, entry)),
+            Entry::Told { step, .. } | Entry::Dropped { step } | Entry::Recorded { step, .. } => {
+                waiting.remove(step);
+            }
+            Entry::Finished { .. } => waiting.clear(),
+            _ => {}
+        }
+    }
+    waiting
+}
+
+/// Whether a guest doesn't wait for an answer.
+fn is_immediate(kind: &machine::Kind) -> bool {
+    matches!(kind, machine::Kind::CreatePromise { .. } | machine::Kind::Call { detached: true, .. })
+}
