@@ -10,8 +10,10 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
@@ -58,11 +60,29 @@ impl Connection {
         Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 
+    /// A body that comes bit by bit.
+    pub(crate) async fn stream(mut self, path: &str) -> Result<Incoming> {
+        let request = Request::get(path).header("host", &self.address).header("accept", "text/event-stream");
+        let response = self.sender.send_request(request.body(Full::default())?).await?;
+        ensure!(response.status().is_success(), "{path}: {}", response.status());
+        Ok(response.into_body())
+    }
+
     pub(crate) async fn call(&mut self, call: &Call) -> Result<()> {
+        self.answer(call).await.map(drop)
+    }
+
+    /// The data in the envelope of an answer.
+    pub(crate) async fn ask(&mut self, call: &Call) -> Result<Value> {
+        let mut envelope: Value = serde_json::from_slice(&self.answer(call).await?)?;
+        Ok(envelope["data"].take())
+    }
+
+    async fn answer(&mut self, call: &Call) -> Result<Bytes> {
         let (status, answer) = self.post(&call.path, call.body.clone()).await?;
         let is_expected = answer.windows(call.expected.len()).any(|window| window == call.expected);
         ensure!(status < 300 && is_expected, "{}: {status} {}", call.path, String::from_utf8_lossy(&answer));
-        Ok(())
+        Ok(answer)
     }
 }
 

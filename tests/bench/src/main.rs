@@ -1,5 +1,6 @@
 //! Measures a host on an otherwise idle machine: prints a table, and writes `bench.json` and `bench.md` into the target
-//! directory. `bench --peers` measures it beside another system, and writes `bench-peers.json` and `bench-peers.md`.
+//! directory. `bench --peers` measures it beside another system, and writes `bench-peers.json` and `bench-peers.md`;
+//! `bench --protocol` measures what it does for clients of the promise protocol.
 //!
 //! Figures stand beside floors that were measured in the same run, since machines differ and are noisy: a flush of the
 //! same disk, an instance of the same component, an answered import. Nothing here passes or fails.
@@ -8,6 +9,7 @@ mod figures;
 mod floors;
 mod load;
 mod peers;
+mod protocol;
 mod replay;
 mod restate;
 mod server;
@@ -60,6 +62,12 @@ struct Options {
     /// Measure beside another system: W1 to W5, with 10 steps, 100 children and the first number of sleepers.
     #[arg(long)]
     peers: bool,
+    /// Measure the promise protocol.
+    #[arg(long)]
+    protocol: bool,
+    /// The binary of Resonate's own server, to measure the protocol beside it.
+    #[arg(long)]
+    resonate: Option<PathBuf>,
     /// Further flags of `host serve`.
     #[arg(long, allow_hyphen_values = true, value_delimiter = ' ')]
     serve: Vec<String>,
@@ -97,6 +105,17 @@ fn main() -> Result<()> {
         let table = runtime.block_on(peers::compare(&mut report, &comparison))?;
         println!("\n{table}");
         return report.write(&options.target.join("bench-peers"), &table);
+    }
+    if options.protocol {
+        let comparison = protocol::Comparison {
+            target: &options.target,
+            guest: &options.guest(),
+            resonate: options.resonate.as_deref(),
+            duration: Duration::from_secs(options.seconds),
+            rounds: options.rounds,
+        };
+        runtime.block_on(protocol::compare(&mut report, &comparison))?;
+        return report.write(&options.target.join("bench-protocol"), &report.markdown());
     }
     runtime.block_on(measure(&options, &mut report))?;
     report.write(&options.target.join("bench"), &report.markdown())

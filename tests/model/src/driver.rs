@@ -3,8 +3,10 @@
 //! Whoever looks at a promise whose deadline has passed sees it settled, and all that follows from that has happened
 //! before anything else does. The rest of what is due waits for a tick.
 
+use std::collections::BTreeMap;
+
 use crate::state::State;
-use crate::words::{Message, PromiseState, Request, Response, Task};
+use crate::words::{Message, Promise, PromiseState, Request, Response, Task};
 use crate::{handle, internal};
 
 /// The state, and what there is to configure.
@@ -19,11 +21,12 @@ pub struct Server {
 impl Server {
     /// Answer a request, do what follows from it, and say what is to be said.
     pub fn request(&mut self, request: &Request, now: u64) -> (Response, Vec<Message>) {
-        let before = self.state.tasks.clone();
+        let retry_at = |task: &Task| (task.id.clone(), task.retry_at);
+        let before: BTreeMap<String, Option<u64>> = self.state.tasks.values().map(retry_at).collect();
         let mut messages = self.looked_at(request, now);
         let response = handle(&mut self.state, request, now);
         messages.extend(self.settled(now));
-        let is_new = |task: &Task| before.get(&task.id).is_none_or(|old| old.retry_at != task.retry_at);
+        let is_new = |task: &Task| before.get(&task.id).is_none_or(|old| *old != task.retry_at);
         messages.extend(self.offers(now, is_new));
         (response, messages)
     }
@@ -48,6 +51,10 @@ impl Server {
 
     /// What a request looks at and finds to be over is over, with all that follows. A dry run tells what that is.
     fn looked_at(&mut self, request: &Request, now: u64) -> Vec<Message> {
+        let is_over = |promise: &Promise| promise.state == PromiseState::Pending && promise.timeout_at <= now;
+        if !self.state.promises.values().any(is_over) {
+            return Vec::new();
+        }
         let mut looked = self.state.clone();
         handle(&mut looked, request, now);
         for (id, promise) in looked.promises {
@@ -63,7 +70,7 @@ impl Server {
     fn settled(&mut self, now: u64) -> Vec<Message> {
         let mut messages = Vec::new();
         loop {
-            let waited_for = |(id, promise): (&String, &crate::Promise)| {
+            let waited_for = |(id, promise): (&String, &Promise)| {
                 let is_waited_for = !promise.callbacks.is_empty() || !promise.listeners.is_empty();
                 (promise.state != PromiseState::Pending && is_waited_for).then(|| id.clone())
             };
@@ -86,6 +93,6 @@ impl Server {
     }
 }
 
-fn ids<T>(of: &std::collections::BTreeMap<String, T>) -> Vec<String> {
+fn ids<T>(of: &BTreeMap<String, T>) -> Vec<String> {
     of.keys().cloned().collect()
 }

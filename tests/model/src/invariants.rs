@@ -136,8 +136,13 @@ fn to_promise(a: &Promise, b: &Promise, after: &State, now: u64, is_internal: bo
     let by_deadline =
         b.settled_at == Some(b.timeout_at) && b.timeout_at <= now && b.state == verdict(b) && b.value == a.value;
     let consumed = |id: &&String| !b.callbacks.contains(id);
+    // A suspension that finds something settled is told so, and needn't be resumed.
     let is_resumed = |id: &String| {
-        after.tasks.get(id).is_none_or(|task| task.state == TaskState::Fulfilled || task.resumes.contains(&a.id))
+        after.tasks.get(id).is_none_or(|task| match task.state {
+            TaskState::Fulfilled => true,
+            TaskState::Acquired if task.resumes.is_empty() => true,
+            _ => task.resumes.contains(&a.id),
+        })
     };
     [
         (

@@ -52,22 +52,38 @@ pub struct Requests {
 impl Requests {
     /// A request that is likely to do something in this state, and often enough isn't.
     pub fn next(&self, dice: &mut Dice, state: &State, now: u64) -> Request {
+        loop {
+            let request = self.any(dice, state, now);
+            let wanted = match &request {
+                Request::TaskAcquire { .. } => TaskState::Pending,
+                Request::TaskContinue { .. } => TaskState::Halted,
+                Request::TaskFence { .. }
+                | Request::TaskHeartbeat { .. }
+                | Request::TaskSuspend { .. }
+                | Request::TaskFulfill { .. }
+                | Request::TaskRelease { .. } => TaskState::Acquired,
+                _ => return request,
+            };
+            if state.tasks.values().any(|task| task.state == wanted) || dice.one_in(10) {
+                return request;
+            }
+        }
+    }
+
+    fn any(&self, dice: &mut Dice, state: &State, now: u64) -> Request {
         let id = self.id(dice, state);
         match dice.below(if self.schedules.is_empty() { 56 } else { 60 }) {
-            0..3 => Request::PromiseGet { id },
-            3..13 => {
-                let id = dice.pick(&self.ids);
-                Request::PromiseCreate(self.create(dice, id, now))
+            0..2 => Request::PromiseGet { id },
+            2..10 => Request::PromiseCreate(self.create(dice, state, now)),
+            10..15 => {
+                let id = self.waited_for(dice, state);
+                Request::PromiseSettle(settle(dice, id))
             }
-            13..16 => Request::PromiseSettle(settle(dice, id)),
-            16..19 => Request::PromiseRegisterCallback { awaited: id, awaiter: self.id(dice, state) },
+            15..19 => Request::PromiseRegisterCallback { awaited: id, awaiter: self.id(dice, state) },
             19..22 => Request::PromiseRegisterListener { awaited: id, address: listener(dice) },
             22..24 => Request::TaskGet { id },
-            24..30 => {
-                let id = dice.pick(&self.ids);
-                Request::TaskCreate { pid: self.pid(dice), ttl: ttl(dice), action: self.create(dice, id, now) }
-            }
-            30..36 => Request::TaskAcquire {
+            24..29 => self.create_task(dice, state, now),
+            29..36 => Request::TaskAcquire {
                 task: self.task(dice, state, TaskState::Pending),
                 pid: self.pid(dice),
                 ttl: ttl(dice),
@@ -75,7 +91,7 @@ impl Requests {
             36..39 => Request::TaskFence {
                 task: self.task(dice, state, TaskState::Acquired),
                 action: match dice.one_in(2) {
-                    true => Action::Create(self.create(dice, id, now)),
+                    true => Action::Create(self.create(dice, state, now)),
                     false => Action::Settle(settle(dice, id)),
                 },
             },
@@ -93,8 +109,8 @@ impl Requests {
                 value: value(dice),
             },
             50..52 => Request::TaskRelease { task: self.task(dice, state, TaskState::Acquired) },
-            52..53 => Request::TaskHalt { id },
-            53..56 => Request::TaskContinue { id: self.task(dice, state, TaskState::Halted).id },
+            52..54 => Request::TaskHalt { id },
+            54..56 => Request::TaskContinue { id: self.task(dice, state, TaskState::Halted).id },
             56 => Request::ScheduleGet { id: dice.pick(&self.schedules) },
             57..59 => self.schedule(dice),
             _ => Request::ScheduleDelete { id: dice.pick(&self.schedules) },
@@ -105,6 +121,13 @@ impl Requests {
     fn id(&self, dice: &mut Dice, state: &State) -> String {
         let known: Vec<&String> = state.promises.keys().collect();
         if known.is_empty() || dice.one_in(6) { dice.pick(&self.ids) } else { dice.pick(&known).clone() }
+    }
+
+    /// Often of a promise that a task waits for.
+    fn waited_for(&self, dice: &mut Dice, state: &State) -> String {
+        let is_waited_for = |promise: &&Promise| !promise.callbacks.is_empty();
+        let known: Vec<&String> = state.promises.values().filter(is_waited_for).map(|promise| &promise.id).collect();
+        if known.is_empty() || dice.one_in(3) { self.id(dice, state) } else { dice.pick(&known).clone() }
     }
 
     /// Mostly one in this state, under the version that it has.
@@ -124,12 +147,24 @@ impl Requests {
         dice.pick(&self.workers)
     }
 
-    fn create(&self, dice: &mut Dice, id: String, now: u64) -> Create {
-        let timeout_at = now.saturating_add_signed(
-            dice.pick(&[-5, 0, 1, 10, 30, 100, 1_000, 10_000, 100_000, 1_000_000, 1_000_000, 1_000_000]),
-        );
+    /// Mostly of a promise that isn't there.
+    fn create(&self, dice: &mut Dice, state: &State, now: u64) -> Create {
+        let new: Vec<&String> = self.ids.iter().filter(|id| !state.promises.contains_key(*id)).collect();
+        let id = if new.is_empty() || dice.one_in(4) { dice.pick(&self.ids) } else { dice.pick(&new).clone() };
+        let timeout_at =
+            now.saturating_add_signed(dice.pick(&[
+                -5, 0, 1, 10, 30, 100, 300, 1_000, 10_000, 100_000, 1_000_000, 1_000_000, 1_000_000, 1_000_000,
+            ]));
         let tags = self.tags(dice, timeout_at);
         Create { id, timeout_at, param: value(dice), tags }
+    }
+
+    fn create_task(&self, dice: &mut Dice, state: &State, now: u64) -> Request {
+        let mut action = self.create(dice, state, now);
+        if !dice.one_in(5) {
+            action.tags = [("resonate:target".into(), dice.pick(&self.targets))].into();
+        }
+        Request::TaskCreate { pid: self.pid(dice), ttl: ttl(dice), action }
     }
 
     /// Most promises can be waited for.
@@ -190,7 +225,7 @@ fn settle(dice: &mut Dice, id: String) -> Settle {
 
 fn verdict(dice: &mut Dice) -> PromiseState {
     use PromiseState::{Pending, Rejected, RejectedCanceled, RejectedTimedout, Resolved};
-    match dice.below(20) {
+    match dice.below(12) {
         0 => Pending,
         1 => RejectedTimedout,
         2..4 => RejectedCanceled,

@@ -9,6 +9,12 @@ pub(crate) async fn echo(value: Value) -> Value {
     value
 }
 
+/// Calls a function of two arguments that runs elsewhere, and returns what it returns.
+#[function]
+async fn call_elsewhere(function: String, target: String, a: Value, b: Value) -> Result<Value> {
+    Ok(call::<Value>(function, (a, b)).target(target).await?)
+}
+
 /// Returns its argument after a while.
 #[function]
 pub(crate) async fn echo_after(value: u64, ms: u64) -> u64 {
