@@ -21,6 +21,8 @@ pub struct Client {
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// When it can be asked again, in seconds, if it says.
+    pub retry_after_s: Option<u64>,
     /// The body.
     pub text: String,
 }
@@ -77,6 +79,13 @@ impl Client {
     /// POST.
     pub fn try_post(&self, path: &str, body: &[u8]) -> Result<Answer, Failed> {
         answer(self.agent.post(format!("{}{path}", self.url)).send(body))
+    }
+
+    /// DELETE, of a host that is there.
+    #[track_caller]
+    pub fn delete(&self, path: &str) -> Answer {
+        let answered = answer(self.agent.delete(format!("{}{path}", self.url)).call());
+        answered.unwrap_or_else(|error| panic!("DELETE {path}: {}", error.0))
     }
 
     /// POST with a header.
@@ -250,6 +259,7 @@ fn answer(answered: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     let failed = |error: ureq::Error| Failed(error.to_string());
     let mut answered = answered.map_err(failed)?;
     let status = answered.status().as_u16();
+    let retry_after_s = answered.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     let text = answered.body_mut().with_config().limit(256 << 20).read_to_string().map_err(failed)?;
-    Ok(Answer { status, text })
+    Ok(Answer { status, retry_after_s, text })
 }

@@ -78,6 +78,10 @@ pub struct Execution {
     pub journal_bytes: u64,
     /// How many executions that it called have not ended, leaving out those that are detached.
     pub children: u32,
+    /// How many promises of its steps there are below it, in its tree.
+    pub below: u32,
+    /// How many promises of its steps, in any tree, are not settled, or of which something came that isn't.
+    pub unsettled: u32,
 }
 
 /// A step that has its answer, which the guest hasn't been told.

@@ -36,7 +36,7 @@ pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES};
 pub use journal::{Arguments, Brief, Divergence, Entry, Kind, Replay, Replayed};
 pub use promise::{Awaiter, Outcome, Owner, Payload, Promise, PromiseKind, State as PromiseState};
 pub use reach::Reach;
-pub use record::{Op, Progress, Record, Rest};
+pub use record::{Old, Op, Progress, Record, Rest};
 pub use request::{Action, Call, NewPromise, NewSchedule, Refusal, Request, Settlement, TaskRef, Template};
 pub use schedule::{NEVER, Schedule, next_occurrence};
 pub use session::{Ask, CallOptions, Completion, Event, Level, Output, Stream};

@@ -117,6 +117,16 @@ impl Promise {
         self.outcome.as_ref().map_or(State::Pending, Outcome::state)
     }
 
+    /// Whether it and all that came of it is settled. Then that is so for good: what is settled calls nothing more.
+    pub fn is_over(&self) -> bool {
+        self.outcome.is_some() && self.execution.as_ref().is_none_or(|execution| execution.unsettled == 0)
+    }
+
+    /// The execution below which it is in its tree. One that was called with an id of its own is the root of another.
+    pub fn parent(&self) -> Option<&Id> {
+        self.owner.as_ref().map(|owner| &owner.execution).filter(|execution| execution.origin() == self.id.origin())
+    }
+
     /// The name of the function that it is the result of.
     pub fn function(&self) -> Option<&str> {
         match &self.kind {

@@ -124,6 +124,22 @@ pub enum Op {
         /// All of it.
         config: Config,
     },
+    /// Trees that nobody needs any more may go, or parts of them.
+    Forget {
+        /// Those that are still needed are passed over.
+        trees: Vec<Old>,
+    },
+}
+
+/// A part of a tree that may have been kept long enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Old {
+    /// The root of the tree.
+    pub root: Id,
+    /// What of the tree may go now, each after those below it. The root comes last of all.
+    pub ids: Vec<Id>,
+    /// How long the tree is kept after its root was settled.
+    pub retention_ms: u64,
 }
 
 /// One turn of a session: what the guest was told, and everything that it did until it came to rest.

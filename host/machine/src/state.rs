@@ -45,6 +45,8 @@ pub trait State {
     fn promise_mut(&mut self, id: &Id) -> Option<&mut Promise>;
     /// A new promise. If something is to happen to it by itself ([`Promise::due_at`]), that is to be watched from here on.
     fn insert(&mut self, promise: Promise);
+    /// A settled promise is no more, and neither are its journal and its output. Another one can be made with its id.
+    fn remove(&mut self, id: &Id);
     /// Something is to happen to the promise by itself at this time.
     fn arm(&mut self, at: u64, id: &Id);
     /// What was to happen to the promise at this time no longer matters.
@@ -128,6 +130,12 @@ impl State for Memory {
             self.deadlines.insert((at, promise.id.clone()));
         }
         self.promises.insert(promise.id.clone(), promise);
+    }
+
+    fn remove(&mut self, id: &Id) {
+        self.promises.remove(id);
+        self.journals.remove(id);
+        self.outputs.remove(id);
     }
 
     fn arm(&mut self, at: u64, id: &Id) {

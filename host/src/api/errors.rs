@@ -64,6 +64,7 @@ impl From<Error> for Failure {
                 Rejection::NoPromise(_) => (S::NOT_FOUND, "no_promise"),
                 Rejection::NoExecution(_) => (S::NOT_FOUND, "no_execution"),
                 Rejection::Settled { .. } => (S::CONFLICT, "already_settled"),
+                Rejection::Needed { .. } => (S::CONFLICT, "still_needed"),
                 Rejection::Taken { .. } => (S::CONFLICT, "id_taken"),
                 Rejection::FunctionTaken { .. } => (S::CONFLICT, "function_taken"),
                 Rejection::NoComponent(_) => (S::NOT_FOUND, "no_component"),

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
 use super::types::{
-    EntryDocument, FromQuery, InvokeQuery, Items, ListQuery, LogDocument, PromiseDocument, TreeQuery, WaitQuery,
+    EntryDocument, FromQuery, InvokeQuery, Items, ListQuery, LogDocument, PromiseDocument, RemovedDocument, TreeQuery,
+    WaitQuery,
 };
 use crate::partition::{Error, Invocation};
 
@@ -267,6 +268,16 @@ pub(super) async fn logs(
 pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<PromiseDocument>, Failure> {
     let id = execution(&api, &id).await?;
     settle(&api, id, Outcome::Canceled).await
+}
+
+/// Remove an execution that has ended, and all below it, without waiting for its retention to pass. Its id can be used
+/// anew after that.
+#[utoipa::path(delete, path = "/v1/executions/{id}", params(("id" = String, Path,)),
+    responses((status = 200, body = RemovedDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<RemovedDocument>, Failure> {
+    let id = execution(&api, &id).await?;
+    let promises = api.host.remove(&id).await?;
+    Ok(Json(RemovedDocument { id: id.to_string(), promises }))
 }
 
 /// Settle a promise, and show it.

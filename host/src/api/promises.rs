@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
 use super::executions::{self, check_size, existing, new_id, page, settle, state, without_spaces};
-use super::types::{Items, ListQuery, NewPromise, PromiseDocument, WaitQuery};
+use super::types::{Items, ListQuery, NewPromise, PromiseDocument, RemovedDocument, WaitQuery};
 use crate::partition::Error;
 
 /// Make a promise, or find the one that has the id.
@@ -66,6 +66,15 @@ pub(super) async fn get(
     query: Result<Query<WaitQuery>, QueryRejection>,
 ) -> Result<Json<PromiseDocument>, Failure> {
     executions::get(state, id, query).await
+}
+
+/// Remove a promise that is settled, without waiting for its retention to pass.
+#[utoipa::path(delete, path = "/v1/promises/{id}", params(("id" = String, Path,)),
+    responses((status = 200, body = RemovedDocument), (status = "4XX", body = ErrorDocument)))]
+pub(super) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<RemovedDocument>, Failure> {
+    let id = existing(&id)?;
+    let promises = api.host.remove(&id).await?;
+    Ok(Json(RemovedDocument { id: id.to_string(), promises }))
 }
 
 /// Settle a promise with a result.

@@ -411,6 +411,15 @@ pub(super) struct ListQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// What was removed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RemovedDocument {
+    /// What was asked for.
+    pub(super) id: String,
+    /// How many promises that was, with those below it.
+    pub(super) promises: usize,
+}
+
 /// How much of a tree.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -100,6 +100,13 @@ impl Client {
         self.send_file(path, query, body, Duration::from_secs(600))
     }
 
+    /// Ask for something to be removed. Removing a large tree takes a while.
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
+        let request = self.agent.delete(format!("{}{path}", self.url));
+        let request = request.config().timeout_recv_response(Some(Duration::from_secs(600))).build();
+        self.understand(request.call())
+    }
+
     /// Send a file. The host is asked first whether it wants one of that size, because it may close the connection on
     /// one that it doesn't, and then its reason is lost.
     pub(super) fn send_file<T: DeserializeOwned>(
@@ -180,6 +187,7 @@ impl Client {
 
     fn refusal(&self, mut response: Response<Body>) -> Failure {
         let status = response.status();
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let text = match self.text(&mut response) {
             Ok(text) => text,
             Err(failure) => return failure,
@@ -189,9 +197,12 @@ impl Client {
             Ok(refusal) if refusal.error.code == "stopping" => {
                 Failure::Lost { url: self.url.clone(), reason: refusal.error.message }
             }
-            Ok(documents::Error { error }) => {
-                Failure::Refused { status: status.as_u16(), code: error.code, message: error.message }
-            }
+            Ok(documents::Error { error }) => Failure::Refused {
+                status: status.as_u16(),
+                code: error.code,
+                message: error.message,
+                retry_after: retry_after.map(Duration::from_secs),
+            },
             Err(_) => Failure::Misunderstood { url: self.url.clone(), reason: format!("the status is {status}") },
         }
     }

@@ -3,6 +3,7 @@
 //! One struct is all three sources: clap fills it from flags and environment, serde from the file. So a setting can't
 //! have two names, and one that has none is refused.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,14 @@ pub(super) struct Settings {
     /// For tests: let clients of the promise protocol set the time and forget everything
     #[arg(long, env = "HOST_DEBUG", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     debug: Option<bool>,
+    /// How long executions and promises are kept after they have ended; then they are removed [default: 7d]
+    #[arg(long, env = "HOST_RETENTION", value_name = "DURATION")]
+    retention: Option<Span>,
+    /// The same for the executions of one function, such as charge=90d; in the file it is a table, [retention-of]
+    #[arg(long, env = "HOST_RETENTION_OF", value_name = "FUNCTION=DURATION", value_delimiter = ',')]
+    #[arg(value_parser = retention_of)]
+    #[serde(default, deserialize_with = "by_name")]
+    retention_of: Option<Vec<(String, Span)>>,
 
     /// Threads that run functions [default: one per core]
     #[arg(long, env = "HOST_WORKERS", value_name = "N", help_heading = "Resources")]
@@ -71,6 +80,9 @@ pub(super) struct Settings {
     /// Executions and promises that may wait to be run or stored before new ones are turned away [default: 100000]
     #[arg(long, env = "HOST_BACKLOG", value_name = "N", help_heading = "Resources")]
     backlog: Option<usize>,
+    /// How long a new execution may wait for a thread before others are turned away [default: 1s]
+    #[arg(long, env = "HOST_QUEUE_LIMIT", value_name = "DURATION", help_heading = "Resources")]
+    queue_limit: Option<Span>,
 
     /// The memory of an execution [default: 128MiB]
     #[arg(long, env = "HOST_MEMORY_LIMIT", value_name = "SIZE", help_heading = "Limits")]
@@ -139,11 +151,14 @@ impl Settings {
             task_retry: self.task_retry.or(other.task_retry),
             token: self.token.or(other.token),
             debug: self.debug.or(other.debug),
+            retention: self.retention.or(other.retention),
+            retention_of: self.retention_of.or(other.retention_of),
             workers: self.workers.or(other.workers),
             sessions: self.sessions.or(other.sessions),
             sessions_memory: self.sessions_memory.or(other.sessions_memory),
             cache: self.cache.or(other.cache),
             backlog: self.backlog.or(other.backlog),
+            queue_limit: self.queue_limit.or(other.queue_limit),
             memory_limit: self.memory_limit.or(other.memory_limit),
             stack_limit: self.stack_limit.or(other.stack_limit),
             cpu_limit: self.cpu_limit.or(other.cpu_limit),
@@ -203,6 +218,16 @@ impl Settings {
             settings: settings.clone(),
             limits: most,
             outbound: outbound::Client::default(),
+            queue_limit: self.queue_limit.map_or(Duration::from_secs(1), |span| span.0),
+            retention: partition::Retention {
+                default: self.retention.map_or(Duration::from_secs(7 * 86_400), |span| span.0),
+                by_function: self
+                    .retention_of
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(name, span)| (name, span.0))
+                    .collect(),
+            },
         };
         let api = api::Options {
             payload_bytes: limits.payload_bytes,
@@ -219,6 +244,17 @@ impl Settings {
     }
 }
 
+/// `charge=90d`.
+fn retention_of(text: &str) -> Result<(String, Span), String> {
+    let (name, span) = text.split_once('=').ok_or("it is written FUNCTION=DURATION, such as charge=90d")?;
+    Ok((name.trim().to_owned(), span.parse()?))
+}
+
+/// A table of names.
+fn by_name<'de, D: serde::Deserializer<'de>>(table: D) -> Result<Option<Vec<(String, Span)>>, D::Error> {
+    Ok(Some(BTreeMap::deserialize(table)?.into_iter().collect()))
+}
+
 impl Config {
     /// Settings with which nothing could ever run are mistakes.
     fn check(&self) -> Result<(), Failure> {
@@ -227,6 +263,7 @@ impl Config {
             ("workers", partition.workers == 0),
             ("sessions", limits.sessions == 0),
             ("backlog", partition.backlog == 0),
+            ("queue-limit", partition.queue_limit.is_zero()),
             ("default-timeout", api.default_timeout.is_zero()),
             ("task-retry", api.settings.retry_ms == 0),
         ];
@@ -333,6 +370,20 @@ mod tests {
             let told = text.split_once("[default: ").unwrap().1.split_once(']').unwrap().0;
             assert_eq!(told, default, "{flag}");
         }
+    }
+
+    #[test]
+    fn retention_is_set_for_all_and_for_one_function() {
+        let file: Settings = toml::from_str("retention = '1h'\n[retention-of]\ncharge = '90d'\naudit = '2d'").unwrap();
+        let retention = file.clone().resolve().unwrap().partition.retention;
+        assert_eq!(retention.default, Duration::from_secs(3_600));
+        assert_eq!(retention.by_function["charge"], Duration::from_secs(90 * 86_400));
+        let flags = flags(&["--retention-of", "charge=1d,other=5s", "--retention-of", "third=0s"]);
+        let retention = flags.or(file).resolve().unwrap().partition.retention;
+        assert_eq!(retention.by_function.len(), 3);
+        assert_eq!(retention.by_function["charge"], Duration::from_secs(86_400));
+        assert_eq!(Settings::default().resolve().unwrap().partition.retention.default.as_secs(), 7 * 86_400);
+        assert!(Cli::try_parse_from(["host", "serve", "--retention-of", "charge"]).is_err());
     }
 
     #[test]

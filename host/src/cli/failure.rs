@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Each is a sentence for the person at the terminal, a word for a program, and an exit status.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub(super) enum Failure {
         code: String,
         /// A sentence for people.
         message: String,
+        /// When it can be asked again.
+        retry_after: Option<Duration>,
     },
     /// The host's answer isn't understood.
     #[error("{url} answered with something that isn't understood (is it a host of another version?): {reason}")]

@@ -28,6 +28,7 @@ mod journal;
 mod logs;
 mod patience;
 mod promises;
+mod remove;
 mod replay;
 mod resume;
 mod screen;
@@ -91,6 +92,7 @@ enum Verb {
     Resume(resume::Resume),
     Fork(resume::Fork),
     Cancel(cancel::Cancel),
+    Remove(remove::Remove),
     Promises(promises::Promises),
 }
 
@@ -153,6 +155,7 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
         Verb::Resume(verb) => verb.run(&context),
         Verb::Fork(verb) => verb.run(&context),
         Verb::Cancel(verb) => verb.run(&context),
+        Verb::Remove(verb) => verb.run(&context),
         Verb::Promises(verb) => verb.run(&context),
     }
 }

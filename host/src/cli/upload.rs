@@ -42,8 +42,9 @@ impl Upload {
             let query: Vec<_> = mount.into_iter().chain(check).collect();
             let answer: Answer<Component> =
                 client.upload("/v1/components", &query, &wasm).map_err(|failure| match failure {
-                    Failure::Refused { status, code, message } => {
-                        Failure::Refused { status, code, message: format!("{}: {message}", path.display()) }
+                    Failure::Refused { status, code, message, retry_after } => {
+                        let message = format!("{}: {message}", path.display());
+                        Failure::Refused { status, code, message, retry_after }
                     }
                     other => other,
                 })?;

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ahash::RandomState;
-use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State};
+use machine::{Applied, Effect, Id, Op, Promise, Record, Rejection, Reply, State, TaskState};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -56,6 +56,8 @@ pub(super) struct Inner {
     pub(super) write_now: bool,
     disk: Arc<Disk>,
     hold_crashes: HoldCrashes,
+    /// How long a new execution may wait for a worker before others are turned away.
+    queue_limit: Duration,
     /// Why the log or the store takes nothing more, if so.
     failed: Option<String>,
     pub(super) stopping: bool,
@@ -129,6 +131,7 @@ impl Inner {
             write_now: false,
             disk: disk.clone(),
             hold_crashes: options.hold_crashes.clone(),
+            queue_limit: options.queue_limit,
             failed: None,
             stopping: false,
             timer_at: u64::MAX,
@@ -236,7 +239,7 @@ impl Inner {
         if let Some(reason) = self.stalled() {
             return Err(Error::Stalled(reason));
         }
-        if self.is_behind(backlog) {
+        if self.is_behind(backlog) || self.sessions.waited() > self.queue_limit {
             return Err(Error::Overloaded);
         }
         Ok(())
@@ -251,6 +254,7 @@ impl Inner {
     /// Apply a record, and see to what follows from it. Who is to be woken is found out when the lock is let go of.
     pub(super) fn apply(&mut self, op: Op) -> Result<Reply, Rejection> {
         let record = Record { now: self.now(), op };
+        let is_invoked = matches!(record.op, Op::Invoke { .. });
         let start = self.group.bytes.len();
         let mut bytes = std::mem::take(&mut self.group.bytes);
         bytes.extend_from_slice(&[0; 4]);
@@ -268,7 +272,12 @@ impl Inner {
             self.unwritten_bytes += self.group.bytes.len() - start;
             faults::pass(Point::Applied);
         }
-        effects.into_iter().for_each(|effect| self.effect(effect));
+        for effect in effects {
+            match effect {
+                Effect::Runnable(id) if is_invoked => self.sessions.queue_fresh(id),
+                effect => self.effect(effect),
+            }
+        }
         reply
     }
 
@@ -414,6 +423,12 @@ impl Inner {
     /// Whether there is something to tell an execution.
     pub(super) fn has_ready(&mut self, id: &Id) -> bool {
         self.view.promise(id).and_then(|p| p.execution.as_ref()).is_some_and(|e| !e.ready.is_empty())
+    }
+
+    /// Whether an execution has something to do.
+    pub(super) fn is_runnable(&mut self, id: &Id) -> bool {
+        let execution = self.view.promise(id).and_then(|promise| promise.execution.as_ref());
+        execution.is_some_and(|execution| execution.task.state == TaskState::Runnable)
     }
 
     /// What an execution is to be told next.

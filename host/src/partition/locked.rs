@@ -24,12 +24,15 @@ pub(super) struct Signals {
     pub(super) written: Condvar,
     /// There is an earlier deadline than the timer waits for.
     pub(super) deadline: Condvar,
+    /// The host is to stop.
+    pub(super) stopping: Condvar,
 }
 
 impl Signals {
     /// Have everybody look.
     pub(super) fn wake_all(&self) {
-        for signal in [&self.queued, &self.recorded, &self.committed, &self.write, &self.written, &self.deadline] {
+        let first = [&self.queued, &self.recorded, &self.committed, &self.write];
+        for signal in first.into_iter().chain([&self.written, &self.deadline, &self.stopping]) {
             signal.notify_all();
         }
     }

@@ -11,6 +11,7 @@
 //! - `committer`: groups of records to the log, then what waited for them
 //! - `writer`: cuts of the state to the store
 //! - `timer`: what happens by itself when its time has come
+//! - `retention`: what has ended long ago
 //! - `messages`: what workers and clients elsewhere are told
 //! - `faults`: dying on purpose, for tests
 //! - `requests`: what the outside can ask; `moves`: what it can ask about replaying; `protocol`: what clients of the
@@ -26,6 +27,7 @@ mod moves;
 mod programs;
 mod protocol;
 mod requests;
+mod retention;
 mod sending;
 mod settings;
 mod timer;
@@ -56,6 +58,7 @@ pub use messages::{Courier, Message};
 pub use moves::{Report, Scope, Tally};
 pub use protocol::{Found, Seen};
 pub use requests::{Invocation, Listed, Load, Position};
+pub use retention::Retention;
 pub use settings::{Change, Shown};
 
 /// How a partition is run.
@@ -83,6 +86,10 @@ pub struct Options {
     pub hold_crashes: HoldCrashes,
     /// What the rules depend on.
     pub settings: machine::Settings,
+    /// How long a new execution may wait for a worker before others are turned away.
+    pub queue_limit: Duration,
+    /// How long what has ended is kept.
+    pub retention: Retention,
 }
 
 /// Which functions are held when they crash: what they did in the turn in which they crashed is not recorded, and they
@@ -245,6 +252,7 @@ impl Partition {
             threads.push(spawn(format!("worker-{n}"), &shared, workers::run)?);
         }
         threads.push(spawn("timer".into(), &shared, timer::run)?);
+        threads.push(spawn("retention".into(), &shared, retention::run)?);
         threads.push(spawn("writer".into(), &shared, move |shared| writer::run(shared, store))?);
         threads.push(spawn("committer".into(), &shared, committer::run)?);
         Ok(Partition { shared, threads: Arc::new(Mutex::new(threads)) })

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Component, Entry, Id, Op, Outcome, Output, Payload, Promise, Rejection, Reply, State};
+use machine::{Component, Entry, Id, Old, Op, Outcome, Output, Payload, Promise, Rejection, Reply, State};
 use tokio::sync::{Notify, oneshot};
 
 use super::inner::{Inner, Release};
+use super::retention::AT_ONCE;
 use super::{Error, Partition, committer, workers};
 use crate::store::{Page, Reader, StoreError};
 
 /// How many promises a list looks at for one page, at most.
 const SCAN: usize = 20_000;
+
+/// How many parts of a tree are looked up at a time to be removed.
+const PARTS: usize = 1_000;
 
 /// How often whoever waits for a flush looks whether the disk is full.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -166,6 +170,36 @@ impl Partition {
     /// Settle a promise, or end an execution.
     pub async fn settle(&self, id: Id, outcome: Outcome) -> Result<(), Error> {
         self.submit(|_| Op::Settle { id, outcome }).await.map(drop)
+    }
+
+    /// Remove a promise, or an execution and all below it, without waiting for its retention to pass. How many promises
+    /// that were.
+    pub async fn remove(&self, id: &Id) -> Result<usize, Error> {
+        if self.promise(id).await?.is_none() {
+            return Err(Rejection::NoPromise(id.clone()).into());
+        }
+        let mut removed = 0;
+        loop {
+            let root = id.clone();
+            let parts = self.read_store(move |reader| {
+                let mut parts = Vec::new();
+                reader.upwards(&root, AT_ONCE, |ids| {
+                    parts.push(ids);
+                    parts.len() < PARTS
+                })?;
+                Ok(parts)
+            });
+            for ids in parts.await? {
+                let is_last = ids.contains(id);
+                let trees = vec![Old { root: id.clone(), ids, retention_ms: 0 }];
+                if let Reply::Forgotten { count } = self.submit(|_| Op::Forget { trees }).await? {
+                    removed += count;
+                }
+                if is_last && self.promise(id).await?.is_none() {
+                    return Ok(removed);
+                }
+            }
+        }
     }
 
     /// A promise as it is now.

@@ -77,7 +77,7 @@ pub(super) fn replay(shared: &Shared, promise: &Arc<Promise>, version: u32, tail
         Ok(reached) => reached,
         Err(diverged) => {
             drop(session);
-            return Err(Failed::Diverged(Box::new(locate(&shared.runtime, &program, &history, diverged))));
+            return Err(Failed::Diverged(Box::new(locate(&shared.runtime, &program, &history, *diverged))));
         }
     };
     let is_halfway = matches!(status, Status::Yielded);

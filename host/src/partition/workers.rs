@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use machine::{Completion, Id, Op, Outcome, Progress, Promise, PromiseKind, Rejection, Reply, Rest, State, TaskState};
+use machine::{Completion, Id, Op, Outcome, Progress, Promise, PromiseKind, Rejection, Reply, Rest, State};
 
 use super::Shared;
 use super::faults::{self, Point};
@@ -25,6 +26,11 @@ const FEW_STEPS: usize = 4;
 pub(super) struct Sessions {
     by_id: HashMap<Id, Live, RandomState>,
     queue: VecDeque<Id>,
+    /// Those that were just invoked from outside. They take turns with all others, so that a new call is begun soon even
+    /// if ten thousand sleepers wake at once.
+    fresh: VecDeque<(Id, Instant)>,
+    /// Whose turn it is.
+    is_fresh_next: bool,
     /// Waiting sessions, the longest rested first; some have gone on since.
     warm: VecDeque<(Id, u64)>,
     /// How many sessions there are, and may be.
@@ -61,6 +67,8 @@ impl Sessions {
         Sessions {
             by_id: HashMap::default(),
             queue: VecDeque::new(),
+            fresh: VecDeque::new(),
+            is_fresh_next: false,
             warm: VecDeque::new(),
             count: 0,
             limit,
@@ -88,18 +96,39 @@ impl Sessions {
         self.queue.push_back(id);
     }
 
-    /// How many workers have something to do and wait.
-    pub(super) fn wanted_workers(&self) -> usize {
-        self.idle.min(self.queue.len())
+    /// An execution was invoked from outside.
+    pub(super) fn queue_fresh(&mut self, id: Id) {
+        if self.by_id.contains_key(&id) {
+            return self.queue(id);
+        }
+        self.by_id.insert(id.clone(), Live::Queued(None));
+        self.fresh.push_back((id, Instant::now()));
     }
 
-    /// Take an execution from the queue, if it is alone there and a worker would have to be woken for it.
+    /// How many workers have something to do and wait.
+    pub(super) fn wanted_workers(&self) -> usize {
+        self.idle.min(self.backlog())
+    }
+
+    /// Take an execution that was just queued, if it is alone and a worker would have to be woken for it.
     fn take_alone(&mut self, id: &Id) -> bool {
-        let is_alone = self.idle > 0 && self.queue.len() == 1 && self.queue[0] == *id;
+        let first = self.fresh.front().map(|(first, _)| first).or(self.queue.front());
+        let is_alone = self.idle > 0 && self.backlog() == 1 && first == Some(id);
         if is_alone {
+            self.fresh.clear();
             self.queue.clear();
         }
         is_alone
+    }
+
+    /// The next to get a worker.
+    fn pop(&mut self) -> Option<Id> {
+        self.is_fresh_next = !self.is_fresh_next;
+        let fresh = |sessions: &mut Sessions| sessions.fresh.pop_front().map(|(id, _)| id);
+        match self.is_fresh_next {
+            true => fresh(self).or_else(|| self.queue.pop_front()),
+            false => self.queue.pop_front().or_else(|| fresh(self)),
+        }
     }
 
     /// An execution has ended: its session has nothing more to do.
@@ -130,6 +159,7 @@ impl Sessions {
             }
         }
         self.queue.clear();
+        self.fresh.clear();
         self.warm.clear();
         self.later.clear();
     }
@@ -140,7 +170,12 @@ impl Sessions {
 
     /// How many executions wait for a worker.
     pub(super) fn backlog(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.fresh.len()
+    }
+
+    /// How long the one of those that were just invoked has waited that has waited longest.
+    pub(super) fn waited(&self) -> Duration {
+        self.fresh.front().map_or(Duration::ZERO, |(_, since)| since.elapsed())
     }
 
     /// How many sessions are in memory.
@@ -209,7 +244,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         if inner.stopping {
             return;
         }
-        let Some(id) = inner.sessions.queue.pop_front() else {
+        let Some(id) = inner.sessions.pop() else {
             inner.sessions.idle += 1;
             inner.wait(|signals| &signals.queued);
             inner.sessions.idle -= 1;
@@ -390,9 +425,9 @@ impl Inner {
         self.sessions.running -= 1;
         self.sessions.by_id.remove(id);
         self.sessions.end(resting);
-        // It may have been moved, or halted and continued, while a worker had it: then it begins again.
-        let task = self.view.promise(id).and_then(|promise| promise.execution.as_ref()).map(|e| e.task.state);
-        if task == Some(TaskState::Runnable) {
+        // It may have been moved, or halted and continued, or removed and its id used anew, while a worker had it: then it
+        // begins again.
+        if self.is_runnable(id) {
             self.sessions.queue(id.clone());
         }
         None

@@ -76,7 +76,7 @@ pub struct Diverged {
 
 /// Whether a component does what a history has, and where in its source it doesn't.
 pub fn check(runtime: &Runtime, program: &Program, history: &History) -> Verdict {
-    judge(runtime, program, history, |diverged| locate(runtime, program, history, diverged))
+    judge(runtime, program, history, |diverged| locate(runtime, program, history, *diverged))
 }
 
 /// The same without the place of a difference, which takes a second run and some milliseconds to find.
@@ -231,8 +231,8 @@ fn replayed(history: &History, reached: &Reached, is_news: bool) -> u32 {
 }
 
 /// Where in the guest's source a difference is. That takes another run, in which the guest does the same.
-pub fn locate(runtime: &Runtime, program: &Program, history: &History, diverged: Box<Diverged>) -> Difference {
-    let Diverged { divergence, outcome } = *diverged;
+pub fn locate(runtime: &Runtime, program: &Program, history: &History, diverged: Diverged) -> Difference {
+    let Diverged { divergence, outcome } = diverged;
     let wanted = match (&outcome, divergence.observed.as_deref()) {
         (Some(_), _) => BTreeSet::new(),
         (None, Some(_)) => [events_before(&history.entries, divergence.position)].into(),

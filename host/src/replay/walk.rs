@@ -31,7 +31,7 @@ impl Walk {
         let (mut walk, mut event_steps, mut turn_at) = (Walk::default(), Vec::new(), 0);
         let differs = |divergence, outcome| {
             let diverged = Box::new(Diverged { divergence, outcome });
-            Box::new(locate(runtime, program, &part, diverged))
+            Box::new(locate(runtime, program, &part, *diverged))
         };
         loop {
             let Turn { events, output, status } = session.poll();

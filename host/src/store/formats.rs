@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use machine::{
-    Action, Answer, Ask, Awaiter, Bounds, Call, CallOptions, Claim, Completion, Component, Config, Data, Digest, Egress, Entry, Event,
-    Execution, Foreign, Form, FunctionInfo, Hidden, Holder, HttpHead, Id, Level, Limit, NewPromise, NewSchedule, Op, Outcome, Output, Owner, Part, Pinned, Reach, Scope, Variable,
-    Parameter, Progress, Promise, PromiseKind, PromiseState, Ready, Record, Request, Rest, Schedule, Settings,
-    Settlement, Stream, Tags, Task, TaskRef, TaskState, Template, Untold,
+    Action, Answer, Ask, Awaiter, Bounds, Call, CallOptions, Claim, Completion, Component, Config, Data, Digest,
+    Egress, Entry, Event, Execution, Foreign, Form, FunctionInfo, Hidden, Holder, HttpHead, Id, Level, Limit,
+    NewPromise, NewSchedule, Old, Op, Outcome, Output, Owner, Parameter, Part, Pinned, Progress, Promise, PromiseKind,
+    PromiseState, Reach, Ready, Record, Request, Rest, Schedule, Scope, Settings, Settlement, Stream, Tags, Task,
+    TaskRef, TaskState, Template, Untold, Variable,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -165,6 +166,12 @@ fn records_of_format_1_are_read() {
 }
 
 #[test]
+fn forgetting_of_format_1_is_read() {
+    let old = Old { root: id("a"), ids: vec![id("a:1.2"), id("a")], retention_ms: 7 };
+    check("records-1-retention", &[Record { now: 1, op: Op::Forget { trees: vec![old] } }]);
+}
+
+#[test]
 fn promises_of_format_1_are_read() {
     let kinds = [
         PromiseKind::External,
@@ -193,6 +200,8 @@ fn promises_of_format_1_are_read() {
         bounds: Bounds { entries: 4, bytes: 5, children: 6 },
         journal_bytes: 7,
         children: 8,
+        below: 9,
+        unsettled: 10,
     };
     let promises: Vec<Promise> = kinds
         .into_iter()

@@ -4,6 +4,8 @@
 //! applies the rest of the log to it. [`View`] is the state that the machine works on: the store's rows, with all that
 //! is newer in memory. Nothing here decides anything about promises, and nothing here waits for the log.
 
+#[cfg(test)]
+mod against;
 mod blobs;
 mod deadlines;
 mod disk;
@@ -20,6 +22,6 @@ pub use disk::Disk;
 pub(crate) use disk::is_full;
 pub(crate) use encoding::FORMAT;
 pub use encoding::{Corrupt, decode_entries, seal, unseal};
-pub use tables::{Cut, Page, Reader, Row, Saved, Store, StoreError};
+pub use tables::{Cut, Gone, Page, Reader, Row, Saved, Store, StoreError};
 pub use vault::Vault;
 pub use view::{JournalTail, View};

@@ -38,6 +38,9 @@ const RUNNABLE: TableDefinition<u64, &str> = TableDefinition::new("runnable");
 const REQUESTS: TableDefinition<u64, &str> = TableDefinition::new("requests");
 /// A number in the order in which they came, to a [`Scope`] and its [`Config`].
 const CONFIGS: TableDefinition<u64, &[u8]> = TableDefinition::new("configs");
+/// Function, time and number of a root that was settled, to its id. Promises without a function have an empty one.
+const SETTLED: TableDefinition<Settled<'static>, &str> = TableDefinition::new("settled");
+type Settled<'a> = (&'a str, u64, u64);
 
 /// Id to a [`Schedule`].
 const SCHEDULES: TableDefinition<&str, &[u8]> = TableDefinition::new("schedules");
@@ -132,6 +135,30 @@ pub struct Cut {
     pub clear: bool,
     /// New revisions of configurations, in order.
     pub configs: Vec<(Scope, Config)>,
+    /// The promises that were removed. It comes before `rows`, where another one can have the same id.
+    pub gone: Vec<(Id, Gone)>,
+}
+
+/// A promise that was removed.
+#[derive(Debug)]
+pub struct Gone {
+    /// What the tables have of it.
+    saved: Saved,
+    /// Its function, and when it was settled.
+    settled: (String, u64),
+    /// Whether it has a journal.
+    is_execution: bool,
+}
+
+impl Gone {
+    pub(super) fn of(promise: &Promise, saved: Saved) -> Gone {
+        let function = promise.function().unwrap_or_default().to_owned();
+        Gone {
+            saved,
+            settled: (function, promise.settled_at.unwrap_or_default()),
+            is_execution: promise.execution.is_some(),
+        }
+    }
 }
 
 /// A promise that has changed.
@@ -162,13 +189,16 @@ pub struct Saved {
     pub runnable: bool,
     /// Whether it is listed as a request without an answer.
     pub request: bool,
+    /// Whether it is listed as a root that was settled.
+    pub settled: bool,
 }
 
 impl Saved {
     fn of(number: u64, promise: &Promise) -> Saved {
         let runnable = promise.execution.as_ref().is_some_and(|e| e.task.state == TaskState::Runnable);
         let request = promise.outcome.is_none() && matches!(promise.kind, PromiseKind::Http { .. });
-        Saved { number, due_at: promise.due_at(), runnable, request }
+        let settled = promise.outcome.is_some() && promise.parent().is_none();
+        Saved { number, due_at: promise.due_at(), runnable, request, settled }
     }
 }
 
@@ -190,6 +220,7 @@ impl Store {
             let _ = transaction.open_table(SCHEDULES).map_err(opening())?;
             let _ = transaction.open_table(REQUESTS).map_err(opening())?;
             let _ = transaction.open_table(CONFIGS).map_err(opening())?;
+            let _ = transaction.open_table(SETTLED).map_err(opening())?;
         }
         let meta = {
             let mut table = transaction.open_table(META).map_err(opening())?;
@@ -262,6 +293,7 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
         let mut deadlines = transaction.open_table(DEADLINES).map_err(failed(doing))?;
         let mut runnable = transaction.open_table(RUNNABLE).map_err(failed(doing))?;
         let mut requests = transaction.open_table(REQUESTS).map_err(failed(doing))?;
+        let mut settled = transaction.open_table(SETTLED).map_err(failed(doing))?;
         if cut.clear {
             ids.retain(|_, _| false).map_err(failed(doing))?;
             promises.retain(|_, _| false).map_err(failed(doing))?;
@@ -270,6 +302,31 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
             deadlines.retain(|_, _| false).map_err(failed(doing))?;
             runnable.retain(|_, _| false).map_err(failed(doing))?;
             requests.retain(|_, _| false).map_err(failed(doing))?;
+            settled.retain(|_, _| false).map_err(failed(doing))?;
+        }
+        for (id, gone) in &cut.gone {
+            let (saved, number) = (gone.saved, gone.saved.number);
+            ids.remove(id.as_str()).map_err(failed(doing))?;
+            promises.remove(number).map_err(failed(doing))?;
+            if gone.is_execution {
+                let all = (number, 0)..=(number, u32::MAX);
+                journals.retain_in(all.clone(), |_, _| false).map_err(failed(doing))?;
+                outputs.retain_in(all, |_, _| false).map_err(failed(doing))?;
+            }
+            // It was settled before it was removed, and may have been saved before it was settled.
+            if let Some(at) = saved.due_at {
+                deadlines.remove((at, number)).map_err(failed(doing))?;
+            }
+            if saved.runnable {
+                runnable.remove(number).map_err(failed(doing))?;
+            }
+            if saved.request {
+                requests.remove(number).map_err(failed(doing))?;
+            }
+            if saved.settled {
+                let (function, at) = &gone.settled;
+                settled.remove((function.as_str(), *at, number)).map_err(failed(doing))?;
+            }
         }
         for row in &cut.rows {
             let promise = &*row.promise;
@@ -292,7 +349,8 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
                 outputs.insert(key, seal(&row.output).as_slice()).map_err(failed(doing))?;
             }
             let now = Saved::of(number, promise);
-            let before = row.saved.unwrap_or(Saved { number, due_at: None, runnable: false, request: false });
+            let nothing = Saved { number, due_at: None, runnable: false, request: false, settled: false };
+            let before = row.saved.unwrap_or(nothing);
             if before.due_at != now.due_at {
                 if let Some(at) = before.due_at {
                     deadlines.remove((at, number)).map_err(failed(doing))?;
@@ -310,6 +368,10 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
                 (false, true) => drop(requests.insert(number, id).map_err(failed(doing))?),
                 (true, false) => drop(requests.remove(number).map_err(failed(doing))?),
                 _ => {}
+            }
+            if now.settled && !before.settled {
+                let key = (promise.function().unwrap_or_default(), promise.settled_at.unwrap_or_default(), number);
+                settled.insert(key, id).map_err(failed(doing))?;
             }
             saved.push(now);
         }
@@ -339,10 +401,9 @@ fn write_cut(database: &Database, cut: &Cut, before: &Meta) -> Result<(Vec<Saved
     }
     if !cut.configs.is_empty() {
         let mut configs = transaction.open_table(CONFIGS).map_err(failed(doing))?;
-        let mut next = configs.len().map_err(failed(doing))?;
-        for config in &cut.configs {
-            configs.insert(next, encode(config).as_slice()).map_err(failed(doing))?;
-            next += 1;
+        let known = configs.len().map_err(failed(doing))?;
+        for (number, config) in (known..).zip(&cut.configs) {
+            configs.insert(number, encode(config).as_slice()).map_err(failed(doing))?;
         }
     }
     let settings = cut.settings.clone();
@@ -394,6 +455,7 @@ pub struct Reader {
     schedules: ReadOnlyTable<&'static str, &'static [u8]>,
     requests: ReadOnlyTable<u64, &'static str>,
     configs: ReadOnlyTable<u64, &'static [u8]>,
+    settled: ReadOnlyTable<Settled<'static>, &'static str>,
 }
 
 /// A part of a list.
@@ -422,6 +484,7 @@ impl Reader {
             schedules: transaction.open_table(SCHEDULES).map_err(failed(READING))?,
             requests: transaction.open_table(REQUESTS).map_err(failed(READING))?,
             configs: transaction.open_table(CONFIGS).map_err(failed(READING))?,
+            settled: transaction.open_table(SETTLED).map_err(failed(READING))?,
         })
     }
 
@@ -576,6 +639,55 @@ impl Reader {
             })?);
         }
         Ok(schedules)
+    }
+
+    /// The name after this one, in their order, of a function of which there are roots that were settled.
+    pub fn settled_function(&self, after: Option<&str>) -> Result<Option<String>, StoreError> {
+        let mut rows = match after {
+            None => self.settled.range::<Settled>(..),
+            Some(name) => self.settled.range((name, u64::MAX, u64::MAX)..),
+        }
+        .map_err(failed(READING))?;
+        Ok(rows.next().transpose().map_err(failed(READING))?.map(|(key, _)| key.value().0.to_owned()))
+    }
+
+    /// Roots of a function that were settled until a time, the longest ago first: those after a time and number, with
+    /// their own.
+    pub fn settled(
+        &self,
+        function: &str,
+        after: (u64, u64),
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64, String)>, StoreError> {
+        let (from, to) = ((function, after.0, after.1 + 1), (function, until, u64::MAX));
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let rows = self.settled.range(from..to).map_err(failed(READING))?.take(limit);
+        rows.map(|row| {
+            let (key, id) = row.map_err(failed(READING))?;
+            let (_, at, number) = key.value();
+            Ok((at, number, id.value().to_owned()))
+        })
+        .collect()
+    }
+
+    /// The ids of a tree, each after those below it, in parts of at most so many.
+    pub fn upwards(&self, root: &Id, part: usize, mut each: impl FnMut(Vec<Id>) -> bool) -> Result<(), StoreError> {
+        let (below, end) = (format!("{root}:"), format!("{root};"));
+        let rows = self.ids.range(below.as_str()..end.as_str()).map_err(failed(READING))?.rev();
+        let mut ids = Vec::new();
+        for row in rows {
+            let (id, _) = row.map_err(failed(READING))?;
+            ids.extend(Id::parse(id.value()));
+            if ids.len() == part && !each(std::mem::take(&mut ids)) {
+                return Ok(());
+            }
+        }
+        ids.push(root.clone());
+        each(ids);
+        Ok(())
     }
 
     /// How many promises there are.

@@ -7,17 +7,19 @@
 //! The machine's view can't fail. A row that can't be read is latched in [`View::fault`]; after that nothing that came
 //! of this view may be committed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use machine::{Component, Config, Digest, Entry, Id, Output, Pinned, Promise, Schedule, Scope, Settings, State};
+use machine::{
+    Component, Config, Digest, Entry, Id, Output, Payload, Pinned, Promise, Schedule, Scope, Settings, State,
+};
 use slab::Slab;
 
 use super::deadlines::Deadlines;
 use super::encoding::{items, push};
 use super::schedules::Schedules;
-use super::tables::{Cut, Reader, Row, Saved, StoreError};
+use super::tables::{Cut, Gone, Reader, Row, Saved, StoreError};
 
 /// Rows larger than this are read again when they are needed again, so that memory is bounded by the number of rows.
 const KEPT_BYTES: usize = 16 << 10;
@@ -36,6 +38,8 @@ pub struct View {
     frozen: Option<Frozen>,
     reader: Arc<Reader>,
     deadlines: Deadlines,
+    /// The ids of promises that were removed since the last cut. Another promise can have one of them.
+    gone: HashSet<Id>,
     components: HashMap<Digest, Arc<Component>>,
     current: BTreeMap<String, Digest>,
     exporters: HashMap<String, Digest>,
@@ -54,6 +58,8 @@ struct Slot {
     promise: Arc<Promise>,
     saved: Option<Saved>,
     is_unsaved: bool,
+    /// It was removed, which isn't saved.
+    is_gone: bool,
     /// Its row in the frozen cut.
     frozen: Option<u32>,
     fresh: Option<Box<Fresh>>,
@@ -75,6 +81,7 @@ struct Frozen {
     slots: Vec<usize>,
     /// Everything was forgotten since.
     is_stale: bool,
+    gone: HashSet<Id>,
 }
 
 /// Where a journal is: in the tables, and behind that in memory. It can be read without the view.
@@ -98,6 +105,7 @@ impl View {
             capacity,
             frozen: None,
             deadlines: Deadlines::default(),
+            gone: HashSet::new(),
             components: HashMap::new(),
             current: BTreeMap::new(),
             exporters: HashMap::new(),
@@ -240,10 +248,19 @@ impl View {
             settings: self.settings.clone(),
             clear: self.cleared,
             configs: std::mem::take(&mut self.configured),
+            gone: Vec::new(),
         };
-        let slots = std::mem::take(&mut self.unsaved);
-        for place in &slots {
-            let slot = &mut self.slots[*place];
+        let mut slots = Vec::with_capacity(self.unsaved.len());
+        for place in std::mem::take(&mut self.unsaved) {
+            if self.slots[place].is_gone {
+                let slot = self.slots.remove(place);
+                // What the tables don't have needn't be removed from them.
+                let gone = slot.saved.map(|saved| (slot.promise.id.clone(), Gone::of(&slot.promise, saved)));
+                cut.gone.extend(gone);
+                continue;
+            }
+            slots.push(place);
+            let slot = &mut self.slots[place];
             slot.is_unsaved = false;
             slot.frozen = Some(cut.rows.len() as u32);
             let fresh = slot.fresh.take().map_or_else(Fresh::default, |fresh| *fresh);
@@ -257,7 +274,8 @@ impl View {
             });
         }
         let cut = Arc::new(cut);
-        self.frozen = Some(Frozen { cut: cut.clone(), slots, is_stale: false });
+        let gone = std::mem::take(&mut self.gone);
+        self.frozen = Some(Frozen { cut: cut.clone(), slots, is_stale: false, gone });
         cut
     }
 
@@ -304,7 +322,9 @@ impl View {
             let (places, mut moved) = (&mut self.places, HashMap::new());
             self.slots.compact(|slot, before, now| {
                 moved.insert(before, now);
-                places.insert(slot.promise.id.clone(), now);
+                if !slot.is_gone {
+                    places.insert(slot.promise.id.clone(), now);
+                }
                 true
             });
             for place in self.unsaved.iter_mut().chain(&mut self.clean) {
@@ -324,7 +344,7 @@ impl View {
 
     fn keep(&mut self, id: Id, promise: Promise, saved: Option<Saved>) -> usize {
         let is_unsaved = saved.is_none();
-        let slot = Slot { promise: Arc::new(promise), saved, is_unsaved, frozen: None, fresh: None };
+        let slot = Slot { promise: Arc::new(promise), saved, is_unsaved, is_gone: false, frozen: None, fresh: None };
         let place = self.slots.insert(slot);
         if is_unsaved {
             self.unsaved.push(place);
@@ -341,7 +361,9 @@ impl View {
         if let Some(place) = self.places.get(id) {
             return Some(*place);
         }
-        if self.cleared {
+        // The tables still have what was removed.
+        let is_gone = self.gone.contains(id) || self.frozen.as_ref().is_some_and(|frozen| frozen.gone.contains(id));
+        if self.cleared || is_gone {
             return None;
         }
         match self.reader.promise(id.as_str()) {
@@ -412,6 +434,17 @@ impl State for View {
         self.keep(id, promise, None);
     }
 
+    fn remove(&mut self, id: &Id) {
+        // Its slot stays until the next cut, which takes it out of the tables.
+        let Some(slot) = self.slot_mut(id) else { return };
+        slot.is_gone = true;
+        slot.fresh = None;
+        let promise = Arc::make_mut(&mut slot.promise);
+        (promise.param, promise.outcome) = (Payload::new(), None);
+        self.places.remove(id);
+        self.gone.insert(id.clone());
+    }
+
     fn arm(&mut self, at: u64, id: &Id) {
         self.deadlines.arm(at, id.clone());
     }
@@ -478,6 +511,7 @@ impl State for View {
         self.slots.clear();
         self.places.clear();
         self.unsaved.clear();
+        self.gone.clear();
         self.clean.clear();
         self.deadlines.clear();
         self.schedules.clear();

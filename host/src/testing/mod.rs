@@ -288,7 +288,7 @@ impl Test {
         };
         std::thread::scope(|scope| {
             for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(&work);
+                scope.spawn(work);
             }
             work();
         });

@@ -101,7 +101,10 @@ async fn calls(report: &mut Report, address: &str, workload: &str, target: &str)
         let listener = json!({ "awaited": id, "address": "poll://uni@bench/bench" });
         let answer = connection.ask(&call("promise.register_listener", listener, &id)).await?;
         // It can be over by then.
-        while answer["promise"]["state"] == "pending" {
+        if answer["promise"]["state"] != "pending" {
+            continue;
+        }
+        loop {
             let message = messages.next().await?;
             if message["kind"] == "unblock" && message["data"]["promise"]["id"] == id.as_str() {
                 break;

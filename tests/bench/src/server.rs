@@ -169,7 +169,6 @@ impl System for Server {
 
     async fn lateness(&self) -> Result<Times> {
         let mut times = Vec::new();
-        let mut seen = self.seen.borrow_mut();
         let mut cursor = Some(String::new());
         while let Some(at) = cursor {
             let page = self.get(&format!("/v1/executions?function=sleeper&limit=1000{at}")).await?;
@@ -178,7 +177,7 @@ impl System for Server {
                 let number = execution["arguments"][0].as_u64().context("no number")?;
                 let until_ms = execution["arguments"][1].as_u64().context("no time")?;
                 let settled_ms = execution["settled_at_ms"].as_u64().context("no time")?;
-                if seen.insert(number) {
+                if self.seen.borrow_mut().insert(number) {
                     times.push(Duration::from_millis(settled_ms.saturating_sub(until_ms)));
                 }
             }

@@ -5,4 +5,5 @@ mod components;
 mod damage;
 mod disk;
 mod limits;
+mod overload;
 mod requests;

@@ -231,3 +231,27 @@ fn help_and_mistakes() {
     cli.run(&["frobnicate"]).ended(2).says(&["frobnicate"]);
     assert_eq!(cli.json(&["frobnicate"], 2)["error"]["code"], "usage");
 }
+
+#[test]
+fn invoke_asks_a_busy_host_again() {
+    let host = Setup::new().flag("--backlog", 5).flag("--cpu-limit", "400ms").start();
+    let path = "/v1/functions/spin/invoke?wait_ms=0";
+    until("it has too much to do", || (host.post(path, &json!([])).status == 503).then_some(()));
+    let ran = Cli::of(&host).run(&["invoke", "echo", "[1]"]).ended(0);
+    assert_eq!(ran.out(), "1\n");
+    ran.says(&["the host has too much to do just now"]);
+}
+
+#[test]
+fn remove_takes_what_has_ended() {
+    let host = Setup::new().start();
+    let cli = Cli::of(&host);
+    cli.run(&["invoke", "fibonacci", "[3]", "--id", "tree"]).ended(0);
+    cli.run(&["remove", "tree"]).ended(0).says(&["tree removed, 5 promises in all"]);
+    cli.run(&["remove", "tree"]).ended(3).says(&["there is no promise"]);
+    host.promise(json!({ "id": "open" }));
+    cli.run(&["remove", "open"]).ended(3).says(&["it has not ended"]);
+    assert_eq!(cli.json(&["remove", "open"], 3)["error"]["code"], "still_needed");
+    host.settle("open", "resolve", &json!(1)).expect(200);
+    assert_eq!(cli.json(&["remove", "open"], 0), json!({ "id": "open", "promises": 1 }));
+}

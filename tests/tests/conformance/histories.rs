@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Barrier, Mutex};
 use std::time::Instant;
 
-use model::{Dice, Request, Requests, Server, State};
+use model::{Action, Dice, Request, Requests, Server, State};
 use serde_json::Value;
 use tests::{Call, Client, Random, number, outcomes};
 
@@ -134,6 +134,10 @@ fn history(host: &Client) -> Vec<Round> {
                         let root = dice.below(ROOTS);
                         let known = below(&guess.lock().expect("no client panics").state, root);
                         let request = requests[root].next(&mut dice, &known, now);
+                        // HTTP refuses an action that makes no sense before the reference looks at it.
+                        if matches!(&request, Request::TaskFence { action: Action::Settle(settle), .. } if !settle.state.is_settable()) {
+                            continue;
+                        }
                         let (kind, data) = json::of_request(&request);
                         let at = begun.elapsed().as_nanos() as u64;
                         let reply = host.ask_at(now, kind, data);

@@ -152,9 +152,17 @@ fn the_api_describes_itself() {
                     parameters.iter().any(|p| p["name"] == name && p["in"] == "path" && p["required"] == true);
                 assert!(described, "{name} of {method} {path}");
             }
+            // It is there, and has no end: the tests of the protocol read it.
+            if path.starts_with("/poll/") {
+                continue;
+            }
             // What is described is there: with ids that nothing has, everything else than 404 and 405 of the router.
             let there = path.replace("{id}", "nowhere").replace("{name}", "nowhere");
-            let answer = if method == "get" { host.get(&there) } else { host.post_empty(&there) };
+            let answer = match method.as_str() {
+                "get" => host.get(&there),
+                "delete" => host.delete(&there),
+                _ => host.post_empty(&there),
+            };
             assert!(answer.status < 500, "{method} {path}: {answer:?}");
             assert!(
                 !["no_such_path", "no_such_method"].iter().any(|code| answer.text.contains(code)),

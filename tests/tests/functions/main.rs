@@ -6,6 +6,7 @@ mod lifecycle;
 mod pinning;
 mod promises;
 mod replay;
+mod retention;
 mod sdk;
 mod serving;
 mod world;

@@ -15,7 +15,7 @@ fn a_request_is_answered_by_an_execution() {
     let answer = host.try_post("/http/shop/echo/a?b=c", b"hello").expect("it is there");
     assert_eq!((answer.status, answer.text.as_str()), (201, "POST /echo/a?b=c none hello"));
     assert_eq!(host.get("/http/shop/elsewhere").status, 404);
-    assert_eq!(host.get("/http/nobody/").refusal(404, "no_function").is_empty(), false);
+    assert!(!host.get("/http/nobody/").refusal(404, "no_function").is_empty());
     let executions = host.items("/v1/executions?function=shop");
     assert_eq!(executions.len(), 2, "{executions:?}");
     let id = executions[1]["id"].as_str().expect("text");

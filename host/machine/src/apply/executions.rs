@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::promises::New;
+use super::promises::{New, answer_for};
 use super::requests::is_at_or_below;
 use super::{Effect, Granted, Rejection, Reply, Step, malformed, root_only};
 use crate::execution::Answer;
@@ -76,6 +76,8 @@ impl<S: State> Step<'_, S> {
             bounds,
             journal_bytes: 0,
             children: 0,
+            below: 0,
+            unsettled: 0,
         }));
         self.state.append(&id, &Entry::Started { component, seed, now });
         match outcome {
@@ -383,8 +385,9 @@ impl<S: State> Step<'_, S> {
     /// The step completes when the promise is settled: now, if it is.
     pub(super) fn wait_for(&mut self, id: &Id, step: u32, promise: Id) {
         let awaited = self.state.promise_mut(&promise).expect("the caller has made or found it");
-        if awaited.outcome.is_some() {
-            return self.answer(id, step, Answer::Promise(promise));
+        if let Some(outcome) = &awaited.outcome {
+            let answer = answer_for(id, &promise, outcome);
+            return self.answer(id, step, answer);
         }
         awaited.awaiters.insert(Awaiter { execution: id.clone(), step });
         let other = (id.child(step).as_ref() != Ok(&promise)).then_some(promise);

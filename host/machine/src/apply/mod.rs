@@ -2,7 +2,8 @@
 //!
 //! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
 //! a session records; `check` owns what a session may record; `config` owns what executions are configured with; `moves`
-//! owns holding executions, moving them to another component, and forking them. `requests` owns what clients of the promise
+//! owns holding executions, moving them to another component, and forking them; `retention` owns what may be forgotten.
+//! `requests` owns what clients of the promise
 //! protocol ask about promises, `tasks` the claims of workers elsewhere, `listeners` telling addresses what was settled, and
 //! `schedules` what the calendar makes. All work through [`Step`], which holds the state, the time, and what follows.
 
@@ -13,6 +14,7 @@ mod listeners;
 mod moves;
 mod promises;
 mod requests;
+mod retention;
 mod schedules;
 mod tasks;
 #[cfg(test)]
@@ -53,6 +55,11 @@ pub enum Reply {
     Progressed,
     /// A request of the promise protocol was granted.
     Granted(Granted),
+    /// What was not needed is gone.
+    Forgotten {
+        /// How many promises that was.
+        count: usize,
+    },
 }
 
 /// What came of a request of the promise protocol that was granted. The rows have all else that the answer tells.
@@ -150,6 +157,14 @@ pub enum Rejection {
         /// The name of the component that has it.
         owner: String,
     },
+    /// A promise that can't be forgotten yet.
+    #[error("{id:?} can't be removed: {why}")]
+    Needed {
+        /// Which promise.
+        id: Id,
+        /// What it is needed for.
+        why: &'static str,
+    },
     /// A text that is no id.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -245,6 +260,7 @@ impl<S: State> Step<'_, S> {
                 Ok(Reply::Done)
             }
             Op::Configure { scope, config } => self.configure(scope, config),
+            Op::Forget { trees } => self.forget(&trees),
         }
     }
 

@@ -142,6 +142,8 @@ impl<S: State> Step<'_, S> {
             bounds,
             journal_bytes: entries.iter().map(Entry::size).sum(),
             children: 0,
+            below: 0,
+            unsettled: 0,
         };
         let promise = self.state.promise_mut(id).expect("the caller has made it");
         promise.execution = Some(Box::new(execution));

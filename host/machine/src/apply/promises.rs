@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Effect, Rejection, Reply, Step, is_given, malformed, root_only};
 use crate::execution::Answer;
-use crate::{Awaiter, Entry, Foreign, Id, Outcome, Owner, Payload, Promise, PromiseKind, Ready, State, TaskState};
+use crate::{
+    Awaiter, Completion, Entry, Foreign, Id, Outcome, Owner, Payload, Promise, PromiseKind, Ready, State, TaskState,
+};
 
 /// What a new promise is made of.
 pub(super) struct New {
@@ -47,7 +49,12 @@ impl<S: State> Step<'_, S> {
             execution: None,
             foreign: new.foreign,
         };
+        let (owner, is_below) = (promise.owner.as_ref().map(|o| o.execution.clone()), promise.parent().is_some());
         self.state.insert(promise);
+        if let Some(execution) = owner.and_then(|id| self.state.promise_mut(&id)?.execution.as_mut()) {
+            execution.below += u32::from(is_below);
+            execution.unsettled += u32::from(!expired);
+        }
     }
 
     pub(super) fn settle_from_outside(&mut self, id: Id, outcome: Outcome) -> Result<Reply, Rejection> {
@@ -112,7 +119,7 @@ impl<S: State> Step<'_, S> {
         self.changed = true;
         let state = outcome.state();
         let watched = promise.due_at();
-        promise.outcome = Some(outcome);
+        promise.outcome = Some(outcome.clone());
         promise.settled_at = Some(at);
         let awaiters = std::mem::take(&mut promise.awaiters);
         let owner = promise.owner.clone();
@@ -153,13 +160,15 @@ impl<S: State> Step<'_, S> {
             if self.is_due(&awaiter.execution) {
                 ending.push(awaiter.execution);
             } else {
-                self.answer(&awaiter.execution, awaiter.step, Answer::Promise(id.clone()));
+                let answer = answer_for(&awaiter.execution, id, &outcome);
+                self.answer(&awaiter.execution, awaiter.step, answer);
             }
         }
         ending.extend(self.resume(callbacks, id));
         if let Some(owner) = owner {
             self.close(&owner.execution, owner.step, is_child);
         }
+        self.over(id);
         self.effects.push(Effect::Settled(id.clone()));
         ending
     }
@@ -210,6 +219,18 @@ impl<S: State> Step<'_, S> {
         }
     }
 
+    /// If a promise and all that came of it is settled, its owner has one less that isn't; and so on upwards.
+    fn over(&mut self, id: &Id) {
+        let mut id = id.clone();
+        while let Some(promise) = self.state.promise(&id).filter(|promise| promise.is_over())
+            && let Some(owner) = promise.owner.as_ref().map(|owner| owner.execution.clone())
+            && let Some(execution) = self.state.promise_mut(&owner).and_then(|p| p.execution.as_mut())
+        {
+            execution.unsettled = execution.unsettled.saturating_sub(1);
+            id = owner;
+        }
+    }
+
     /// A step has its answer. An execution that has ended doesn't hear of it. The caller has seen that its deadline
     /// hasn't passed.
     pub(super) fn answer(&mut self, id: &Id, step: u32, answer: Answer) {
@@ -221,6 +242,15 @@ impl<S: State> Step<'_, S> {
             execution.task.state = TaskState::Runnable;
             self.effects.push(Effect::Runnable(id.clone()));
         }
+    }
+}
+
+/// The answer to a step that waits for this promise. An execution of another tree gets its own copy of the outcome, so
+/// that no tree needs a promise of another once that is settled.
+pub(super) fn answer_for(waiting: &Id, promise: &Id, outcome: &Outcome) -> Answer {
+    match waiting.origin() == promise.origin() {
+        true => Answer::Promise(promise.clone()),
+        false => Answer::Here(Completion::Settled(outcome.clone())),
     }
 }
 

@@ -70,7 +70,10 @@ async fn program(of: Program) -> Vec<String> {
 #[function]
 async fn leaf(ms: u64, value: u64) -> Result<u64, String> {
     sleep(Duration::from_millis(ms)).await;
-    if value % 3 == 0 { Err(format!("no {value}")) } else { Ok(value) }
+    match value % 3 {
+        0 => Err(format!("no {value}")),
+        _ => Ok(value),
+    }
 }
 
 fn run_program(of: Program, trace: Trace) -> Pin<Box<dyn Future<Output = ()>>> {

@@ -70,7 +70,17 @@ fn check_promise(promise: &Promise, now: u64) {
 
 fn check_owner(state: &Memory, promise: &Promise) {
     let Some(Owner { execution: owner, step, detached }) = &promise.owner else { return };
-    let parent = &state.promises[owner];
+    let Some(parent) = state.promises.get(owner) else {
+        return assert!(
+            promise.outcome.is_some() && promise.id.is_root(),
+            "{owner} was forgotten before {}",
+            promise.id
+        );
+    };
+    if promise.id.is_root() && promise.outcome.is_some() {
+        // Its owner may have been forgotten, and another one may have the id.
+        return;
+    }
     let execution = parent.execution.as_ref().expect("owners are executions");
     assert!(*step <= execution.steps);
     if *detached || promise.outcome.is_some() {
@@ -108,6 +118,11 @@ fn check_execution(state: &Memory, promise: &Promise, execution: &Execution) {
     assert_eq!(task.state == TaskState::Held, execution.held.is_some(), "{id}: held exactly if there is a reason");
     assert!(task.state != TaskState::Suspended || ready.is_empty(), "{id} sleeps on an answer");
     assert!(promise.outcome.is_none() || (ready.is_empty() && open.is_empty()), "{id} has ended, and waits");
+    let owned = |other: &&Promise| other.owner.as_ref().is_some_and(|owner| owner.execution == *id);
+    let below = state.promises.values().filter(owned).filter(|other| other.id.origin() == id.origin());
+    assert_eq!(execution.below as usize, below.count(), "{id}: promises below it");
+    let unsettled = state.promises.values().filter(owned).filter(|other| !other.is_over());
+    assert_eq!(execution.unsettled as usize, unsettled.count(), "{id}: promises that are not over");
     assert_eq!(execution.outputs as usize, state.outputs.get(id).map_or(0, Vec::len), "{id}: output");
 
     let entries = &state.journals[id];
@@ -202,15 +217,19 @@ pub(super) fn check_step(
         return;
     }
     for (id, promise) in &before.promises {
-        let now = after.promises.get(id).expect("promises stay");
+        let Some(now) = after.promises.get(id) else {
+            check_forgotten(before, after, record, promise);
+            continue;
+        };
         assert!(promise.outcome.is_none() || is_same(promise, now), "{id} was settled, and changed");
         let birth = |p: &Promise| (p.created_at, p.timeout_at, p.param.clone(), p.kind.clone(), p.owner.clone());
         assert_eq!(birth(promise), birth(now), "{id} was reborn");
     }
-    for (id, entries) in &before.journals {
+    let stays = |id: &Id| after.promises.contains_key(id);
+    for (id, entries) in before.journals.iter().filter(|(id, _)| stays(id)) {
         assert!(after.journals[id].starts_with(entries), "the journal of {id} was rewritten");
     }
-    for (id, output) in &before.outputs {
+    for (id, output) in before.outputs.iter().filter(|(id, _)| stays(id)) {
         assert!(after.outputs[id].starts_with(output), "the output of {id} was rewritten");
     }
     if reply.is_err() && changed {
@@ -228,13 +247,41 @@ pub(super) fn check_step(
     }
 }
 
-/// Whether two are one settled promise. Who has been told of it may change.
+/// Whether two are one settled promise. Who has been told of it may change, and how much that came of it is there.
 fn is_same(before: &Promise, after: &Promise) -> bool {
     let mut before = before.clone();
     if let (Some(before), Some(after)) = (&mut before.foreign, &after.foreign) {
         before.untold = after.untold.clone();
     }
+    if let (Some(before), Some(after)) = (&mut before.execution, &after.execution) {
+        (before.below, before.unsettled) = (after.below, after.unsettled);
+    }
     before == *after
+}
+
+/// What was forgotten was asked for, and nobody can miss it.
+fn check_forgotten(before: &Memory, after: &Memory, record: &Record, promise: &Promise) {
+    let Op::Forget { trees } = &record.op else { panic!("{} was forgotten by {record:?}", promise.id) };
+    let asked = trees.iter().filter(|t| t.root.origin() == promise.id.origin() && t.ids.contains(&promise.id));
+    let Some(tree) = asked.min_by_key(|tree| tree.retention_ms) else {
+        panic!("nobody asked for {} to be forgotten", promise.id)
+    };
+    // A deadline that had passed has passed, for all that ends with it as well.
+    let before = expired(before, record.now);
+    let of_tree = |other: &&Promise| other.id.origin() == promise.id.origin();
+    for other in before.promises.values().filter(of_tree) {
+        assert!(other.outcome.is_some(), "{} was forgotten, and {} is pending", promise.id, other.id);
+    }
+    let settled_at = before.promises.get(&tree.root).or(before.promises.get(&promise.id)).and_then(|p| p.settled_at);
+    let settled_at = settled_at.expect("it was settled");
+    assert!(record.now - settled_at >= tree.retention_ms, "{} was forgotten too early", promise.id);
+    assert!(!after.journals.contains_key(&promise.id) && !after.outputs.contains_key(&promise.id));
+    for other in after.promises.values().filter(|other| other.outcome.is_none()) {
+        let Some(execution) = &other.execution else { continue };
+        let is_told = execution.ready.iter().any(|ready| ready.answer == Answer::Promise(promise.id.clone()));
+        let waits = execution.open.keys().any(|step| opened(other, *step).as_ref() == Some(&promise.id));
+        assert!(!is_told && !waits, "{} was forgotten, and {} needs it", promise.id, other.id);
+    }
 }
 
 /// Of what followed from a record: nobody who has to hear of a change is left out.

@@ -11,6 +11,7 @@ mod moves;
 mod promises;
 mod random;
 mod requests;
+mod retention;
 mod scale;
 mod scheduled;
 mod sessions;

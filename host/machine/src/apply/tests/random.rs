@@ -51,6 +51,8 @@ struct Seen {
     forked: u32,
     sent: u32,
     passed_limit: u32,
+    forgotten: u32,
+    needed: u32,
 }
 
 impl Seen {
@@ -58,6 +60,8 @@ impl Seen {
         match reply {
             Ok(Reply::Progressed) => self.progressed += 1,
             Ok(Reply::Promise { created: false }) => self.attached += 1,
+            Ok(Reply::Forgotten { count: 1.. }) => self.forgotten += 1,
+            Err(Rejection::Needed { .. }) => self.needed += 1,
             Err(Rejection::Malformed { .. }) => self.malformed += 1,
             Err(Rejection::Stale(_)) => self.stale += 1,
             _ => {}
@@ -83,8 +87,10 @@ impl Seen {
     fn check(&self) {
         let Seen { progressed, malformed, stale, told, dropped, recorded, finished, held, woken, .. } = *self;
         let Seen { stopped, ended_in_a_turn, timed_out, attached, moved, forked, sent, passed_limit, .. } = *self;
+        let Seen { forgotten, needed, .. } = *self;
         let counts = [progressed, malformed, stale, told, dropped, recorded, finished, held, woken];
-        let more = [stopped, ended_in_a_turn, timed_out, attached, moved, forked, sent, passed_limit];
+        let more =
+            [stopped, ended_in_a_turn, timed_out, attached, moved, forked, sent, passed_limit, forgotten, needed];
         assert!(counts.iter().chain(&more).all(|count| *count >= 10), "{self:?}");
     }
 }
@@ -150,6 +156,8 @@ impl Run {
             if let (Op::Progress(progress), Ok(_)) = (&record.op, &reply) {
                 turns.push(progress.clone());
             }
+            // What another one with the same id will do is not what this one did.
+            turns.retain(|turn: &Progress| self.state.promises.contains_key(&turn.id));
             if changed {
                 log.push(record);
             }
@@ -237,6 +245,7 @@ impl Run {
                 };
                 Op::Configure { scope, config }
             }
+            11 => Op::Forget { trees: (0..1 + self.dice.below(2)).map(|_| self.old()).collect() },
             _ => Op::Progress(self.progress()),
         }
     }
@@ -244,6 +253,18 @@ impl Run {
     fn component(&mut self) -> Digest {
         let known: Vec<Digest> = self.state.components.keys().copied().collect();
         if self.dice.one_in(20) { Digest([0; 32]) } else { self.dice.pick(&known) }
+    }
+
+    /// All of a tree, or some of it, in the order in which it goes or in another one.
+    fn old(&mut self) -> Old {
+        let root = if self.dice.one_in(10) { self.any() } else { self.known(|p| p.is_over() && p.id.is_root()) };
+        let of_tree = |id: &&Id| id.origin() == root.origin();
+        let mut ids: Vec<Id> = self.state.promises.keys().filter(of_tree).rev().cloned().collect();
+        if self.dice.one_in(4) {
+            ids.reverse();
+        }
+        ids.truncate(self.dice.pick(&[1, 2, 100, 100]));
+        Old { root, ids, retention_ms: self.dice.pick(&[0, 0, 1, 300]) }
     }
 
     /// A turn, most often one that a session could have.

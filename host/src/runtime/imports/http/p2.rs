@@ -38,9 +38,11 @@ struct Exchange {
     state: State,
 }
 
+type Reading = Pin<Box<dyn Future<Output = Result<(HttpHead, Bytes), Error>> + Send>>;
+
 enum State {
     /// Its body isn't whole.
-    Reading(Pin<Box<dyn Future<Output = Result<(HttpHead, Bytes), Error>> + Send>>),
+    Reading(Reading),
     /// It was asked for.
     Asked(Wait),
     /// There is an answer, or there will be none.
