@@ -85,7 +85,7 @@ async fn serve(
     if config.api.debug {
         tracing::warn!("started with --debug: whoever reaches this host can set its time and let it forget everything");
     }
-    post.open(partition.clone(), format!("http://{address}"));
+    post.open(partition.clone(), format!("http://{address}"), config.partition.outbound.clone());
     let serving = crate::api::serve(partition.clone(), post, listener, config.api, shutdown);
     tokio::select! {
         served = serving => {

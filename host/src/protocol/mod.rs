@@ -4,7 +4,7 @@
 //! - `records`: how promises, tasks and schedules are shown
 //! - `requests`: what can be asked, read straight into what the machine takes
 //! - `answers`: what is answered, and the one place where a reason becomes a status
-//! - `post`: delivering messages to workers and clients: to whoever holds a connection open (`poll`)
+//! - `post`: delivering messages to workers and clients: to whoever holds a connection open (`poll`), or to a URL (`push`)
 //! - `snapshot`: everything at once, for tools that hold it against a model
 //!
 //! Nothing here decides anything about promises: that is the machine's. HTTP itself is in `api`.
@@ -12,6 +12,7 @@
 mod answers;
 mod poll;
 mod post;
+mod push;
 mod records;
 mod requests;
 mod snapshot;

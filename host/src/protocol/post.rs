@@ -6,9 +6,12 @@ use std::sync::{Arc, OnceLock};
 use machine::{Promise, Settings};
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use super::poll::{Address, Groups, Key, Letter, Subscription};
+use super::push::Push;
 use super::records::Record;
+use crate::outbound::Client;
 use crate::partition::{Courier, Message, Partition};
 
 /// What is to be delivered, and to whom. Clones are the same post.
@@ -24,6 +27,7 @@ struct Shared {
     partition: OnceLock<Partition>,
     /// Where workers reach this host.
     url: OnceLock<String>,
+    push: OnceLock<Push>,
 }
 
 /// A connection that is told what its member and its group are to know.
@@ -60,15 +64,22 @@ enum Data<'a> {
 impl Post {
     /// Of a host with these settings. It delivers nothing until it has been opened.
     pub fn new(settings: Settings) -> Post {
-        let shared = Shared { groups: Mutex::default(), settings, partition: OnceLock::new(), url: OnceLock::new() };
+        let shared = Shared {
+            groups: Mutex::default(),
+            settings,
+            partition: OnceLock::new(),
+            url: OnceLock::new(),
+            push: OnceLock::new(),
+        };
         Post { shared: Arc::new(shared) }
     }
 
-    /// Say whose messages these are, and where the host is reached.
-    pub fn open(&self, partition: Partition, url: String) {
+    /// Say whose messages these are, where the host is reached, and what sends requests. Within a runtime of tokio.
+    pub fn open(&self, partition: Partition, url: String, client: Client) {
         // It is opened once.
         let _ = self.shared.partition.set(partition);
         let _ = self.shared.url.set(url);
+        let _ = self.shared.push.set(Push::new(client, Handle::current()));
     }
 
     /// A connection of a member of a group. None: there are too many connections.
@@ -84,6 +95,16 @@ impl Post {
         match key {
             Key::Task(id, version) => partition.is_offered(id, *version),
             Key::Promise(id, address) => partition.is_untold(id, address),
+        }
+    }
+
+    /// Send what waits for an address.
+    pub(super) async fn push_all(&self, address: &str) {
+        let Some(push) = self.shared.push.get() else { return };
+        while let Some((url, letter)) = push.next(address) {
+            if let Some(key) = push.deliver(&url, letter).await {
+                self.arrived(key);
+            }
         }
     }
 
@@ -116,13 +137,22 @@ impl Courier for Post {
                 (address, key, self.unblock(&promise))
             }
         };
-        if let Some(address) = Address::parse(&address) {
-            self.shared.groups.lock().send(address, Letter { key, text });
+        let letter = Letter { key, text };
+        match Address::parse(&address) {
+            Some(address) => self.shared.groups.lock().send(address, letter),
+            None => {
+                if let Some(push) = self.shared.push.get() {
+                    push.send(self, address, letter);
+                }
+            }
         }
     }
 
     fn forget(&self) {
         self.shared.groups.lock().forget();
+        if let Some(push) = self.shared.push.get() {
+            push.forget();
+        }
     }
 }
 

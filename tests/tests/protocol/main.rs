@@ -4,6 +4,7 @@ mod access;
 mod delivery;
 mod functions;
 mod nonsense;
+mod push;
 mod requests;
 mod schedules;
 
