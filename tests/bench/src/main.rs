@@ -132,7 +132,9 @@ async fn measure(options: &Options, report: &mut Report) -> Result<()> {
     floors::guest(report, &guest)?;
     let floors = floors::known(report);
 
-    let flags: Vec<&str> = options.serve.iter().map(String::as_str).collect();
+    // The longest history of W6 has a few entries more than a journal may have by default.
+    let mut flags = vec!["--journal-entries-limit", "2000000"];
+    flags.extend(options.serve.iter().map(String::as_str));
     let mut server = Server::start(&options.target, &flags)?;
     server.upload(&guest).await?;
     workloads::warm_up(&server, extent.duration / 2).await?;
