@@ -11,7 +11,7 @@ packages = $(addprefix -p ,$(1))
 # What `bench-peers` measures beside the host.
 RESTATE := @restatedev/restate-server@1.7.12
 
-.PHONY: help setup host examples guests peers clients build run test bench bench-peers bench-resonate check clean
+.PHONY: help setup host examples guests peers clients build run cluster test bench bench-peers bench-cluster bench-resonate check clean
 
 help: ## Show this
 	@awk -F ': .*## ' '/^[a-z-]+:.*##/ { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ build: host examples ## Build the host and the examples
 run: build ## Build everything, start a host on ./data, and call an example on it
 	@scripts/run $(HOST) $(foreach example,$(EXAMPLES),$(WASM)/$(example).wasm)
 
+cluster: build ## Show three nodes over a PostgreSQL of their own, and kill one in the middle of its work
+	@scripts/cluster $(HOST) $(WASM)/primes.wasm
+
 test: host guests clients ## Run all tests, those with the SDKs of other languages included
 	DURABLE_TEST_COMPONENTS=$(abspath $(WASM)) cargo test --release
 
@@ -32,6 +35,9 @@ bench: host guests ## Measure: latency, throughput, sleepers, recovery, replay; 
 
 bench-peers: host guests peers ## Measure the same beside Restate, which is installed from npm; takes a quarter of an hour
 	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) --peers --concurrency 1,64 --seconds 4 --sleepers 10000 $(BENCH)
+
+bench-cluster: host guests ## Measure a cluster: one node and three over PostgreSQL beside a single host, takeovers, recovery
+	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) --cluster $(BENCH)
 
 bench-resonate: host guests ## Measure the promise protocol; RESONATE=path/to/resonate: beside Resonate's own server
 	$(TARGET_DIR)/release/bench --target $(TARGET_DIR) --protocol $(if $(RESONATE),--resonate $(RESONATE)) $(BENCH)

@@ -2,8 +2,8 @@
 //!
 //! A test runs the function in a world of its own, under virtual time: once from end to end; then again and again, crashing
 //! at each boundary of its journals and going on from what was durable; and then with what runs at once completing in
-//! other orders. Every run must have the same outcome and do the same things, once each. `host test` does the same from
-//! the command line.
+//! other orders. Every run must have the same outcome; after a crash it must also do the same things, once each.
+//! `host test` does the same from the command line.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -24,6 +24,22 @@
 //! }
 //! # fn main() {}
 //! ```
+//!
+//! Nothing leaves the test. Other systems are [stubs](Stub), which answer requests, and are asked again after a crash that
+//! has lost an answer; what a function is configured with is a [`Configuration`].
+//!
+//! ```no_run
+//! use durable_test::{Configuration, Stub};
+//!
+//! # fn main() -> Result<(), String> {
+//! # let wasm: Vec<u8> = Vec::new();
+//! let bank = Stub::new("https://bank.example/charge").method("POST").answer(503, "").answer(200, r#"{"paid":true}"#);
+//! let key = Configuration::default().secret("BANK_KEY", "a key for tests").allow("bank.example")?;
+//! let report = durable_test::function(&wasm, "charge", (500,)).http([bank]).configure("charge", key).passes();
+//! assert_eq!(report.effects.requests["POST https://bank.example/charge"], 2);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +48,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-pub use host::testing::{Effects, Failure, ROOT, Report, Run, Test, TestError};
+pub use host::testing::{Configuration, Effects, Failure, ROOT, Report, Run, Stub, Test, TestError, TroubleKind};
 
 /// The crate's own component, built for this test: the bytes of its file. See [`build`].
 #[macro_export]

@@ -1,7 +1,7 @@
 //! Write durable functions in ordinary async Rust.
 //!
-//! A durable function survives crashes and restarts of its host: it goes on from where it was, and nothing that it did is
-//! done again. There is no context to pass, no table to register it in and no state machine to learn:
+//! A durable function survives crashes and restarts of its host: it goes on from where it was, and no step that it completed
+//! is done again. There is no context to pass, no table to register it in and no state machine to learn:
 //!
 //! ```no_run
 //! use guest_sdk::prelude::*;
@@ -37,7 +37,8 @@
 //! - [`promise`] makes a value that somebody else provides: a person, a web hook, another function.
 //!   [`await_promise`], [`resolve`], [`reject`] and [`cancel`] work with the id of any promise.
 //! - [`run`] gives a piece of work a name and a retry policy.
-//! - [`http`] sends requests to other systems, each once, with an idempotency key.
+//! - [`http`] sends requests to other systems. One whose answer was lost in a crash is sent again, with the same idempotency
+//!   key.
 //! - [`#[data]`](macro@data) marks the types that travel. [`Error`] carries any error; [`CallError`] tells apart what a
 //!   function returned from a timeout, a cancellation and a crash.
 //!
@@ -49,7 +50,8 @@
 //! # What happens on a replay
 //! When the host goes on with an execution after a crash, it runs the function again from the top, and answers what it
 //! asks (each call, sleep, promise, step, the time, random numbers) from its journal, until the journal ends. So the
-//! function's *code* runs more than once, and its *effects* happen once. This is why a guest has no files, sockets,
+//! function's *code* runs more than once, and its *effects* happen once; only a request to another system whose answer was
+//! not recorded is sent again, with the same key. This is why a guest has no files, sockets,
 //! threads or global state that outlives an execution: all that it can see is in the journal.
 //!
 //! # Tests

@@ -16,8 +16,8 @@ use crate::waiting::{Waiting, wait};
 /// Give a piece of work a name: it appears as a step of the execution, with its result, and it can be retried.
 ///
 /// What a step does to the world happens once. On a replay its code is run again, as all of the function's code is, but
-/// every effect in it (a call, a sleep, a request, the time, random numbers) is answered from the journal; nothing
-/// reaches the world a second time.
+/// every effect in it (a call, a sleep, a request, the time, random numbers) is answered from the journal. Only a request
+/// whose answer was not recorded before a crash reaches the world a second time, with the same key.
 ///
 /// ```no_run
 /// # use guest_sdk::prelude::*;

@@ -3,16 +3,14 @@
 //!
 //! `PROGRAMS=100000 cargo test --release --test programs -- --nocapture` tries so many. `SEED=7` begins elsewhere.
 
-mod generate;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use generate::Dice;
 use host::runtime::{Answer, Limits, Program, Runtime, Start, Status, Wanted};
 use machine::{Ask, Completion, Entry, Event, Id, Names, Outcome, Payload, Replay, Replayed};
+use tests::{Manner, Programs};
 
 const DEFAULT_PROGRAMS: u64 = 2_000;
 
@@ -88,8 +86,8 @@ fn load(runtime: &Runtime) -> Program {
 }
 
 fn try_one(runtime: &Runtime, program: &Program, seed: u64) -> Total {
-    let mut dice = Dice::new(seed);
-    let arguments = generate::arguments(&mut dice);
+    let mut dice = Programs::new(seed, Manner::Wild, "http://web.test");
+    let arguments = dice.arguments();
     let start = Start {
         id: Id::root("p").expect("it is an id"),
         function: "program".into(),
@@ -138,7 +136,7 @@ impl Run {
 }
 
 /// Run it for the first time: what is outstanding is answered in random order.
-fn record(runtime: &Runtime, program: &Program, start: Start, dice: &mut Dice) -> Run {
+fn record(runtime: &Runtime, program: &Program, start: Start, dice: &mut Programs) -> Run {
     let mut now = start.now_ms;
     let mut session = runtime.start(program, start);
     let (mut entries, mut lines, mut waiting) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -177,7 +175,7 @@ fn record(runtime: &Runtime, program: &Program, start: Start, dice: &mut Dice) -
 }
 
 /// What a step is told, whenever that is. None: nothing, ever.
-fn answer(ask: &Ask, dice: &mut Dice) -> Option<Completion> {
+fn answer(ask: &Ask, dice: &mut Programs) -> Option<Completion> {
     let resolved = |text: String| Completion::Settled(Outcome::Resolved(Payload::from(text)));
     Some(match ask {
         Ask::CreatePromise { .. } | Ask::Step { .. } | Ask::Call { detached: true, .. } => return None,

@@ -105,6 +105,13 @@ impl Client {
         self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {}", error.0))
     }
 
+    /// GET with a header, of a host that is there.
+    #[track_caller]
+    pub fn get_with(&self, path: &str, (name, value): (&str, &str)) -> Answer {
+        let answered = answer(self.agent.get(format!("{}{path}", self.url)).header(name, value).call());
+        answered.unwrap_or_else(|error| panic!("GET {path}: {}", error.0))
+    }
+
     /// POST JSON, to a host that is there.
     #[track_caller]
     pub fn post(&self, path: &str, body: &Value) -> Answer {

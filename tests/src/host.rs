@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::network::Place;
 use crate::places::{GUESTS, guest, guest_path, host_binary, scratch};
 use crate::{Client, PATIENCE, until};
 
 /// On each host's own address.
-const PORT: u16 = 7070;
+pub(crate) const PORT: u16 = 7070;
+pub(crate) const PEER_PORT: u16 = 7071;
 /// How much of a host's output is shown when a test fails.
 const SHOWN_BYTES: usize = 16 << 10;
 
@@ -32,6 +34,10 @@ pub struct Setup {
     env: Vec<(String, String)>,
     is_bare: bool,
     place: PathBuf,
+    /// The database of the cluster that it is a node of.
+    cluster: Option<String>,
+    /// On a network of its own.
+    network: Option<Place>,
 }
 
 /// A host. It is killed when it is dropped, and what it printed is shown if that is because a test failed.
@@ -52,7 +58,15 @@ impl Default for Setup {
 impl Setup {
     /// With all guests but `clash`, and two workers.
     pub fn new() -> Setup {
-        Setup { flags: Vec::new(), env: Vec::new(), is_bare: false, place: scratch() }.flag("--workers", 2)
+        let setup = Setup {
+            flags: Vec::new(),
+            env: Vec::new(),
+            is_bare: false,
+            place: scratch(),
+            cluster: None,
+            network: None,
+        };
+        setup.flag("--workers", 2)
     }
 
     /// With an option of `host serve`.
@@ -76,6 +90,18 @@ impl Setup {
     /// Without any guest.
     pub fn bare(mut self) -> Setup {
         self.is_bare = true;
+        self
+    }
+
+    /// As a node of a cluster, without any guest of its own.
+    pub fn node_of(mut self, database: &str) -> Setup {
+        self.cluster = Some(database.to_owned());
+        self.bare()
+    }
+
+    /// At a place of a network.
+    pub fn at(mut self, place: Place) -> Setup {
+        self.network = Some(place);
         self
     }
 
@@ -103,7 +129,7 @@ impl Setup {
         } else {
             copy(&template(), &data);
         }
-        let address = own_address();
+        let address = self.network.as_ref().map_or_else(own_address, |place| place.listen.clone());
         let client = Client::new(&format!("http://{address}"));
         Host { setup: self, directory, child: None, client, address }
     }
@@ -137,7 +163,8 @@ impl Host {
     pub fn ready(&mut self) {
         let begun = Instant::now();
         loop {
-            if self.client.try_get("/health").is_ok_and(|answer| answer.status == 200) {
+            let path = if self.setup.cluster.is_some() { "/ready" } else { "/health" };
+            if self.client.try_get(path).is_ok_and(|answer| answer.status == 200) {
                 return;
             }
             if let Some(status) = self.exited() {
@@ -152,12 +179,18 @@ impl Host {
     pub fn command(&self) -> Command {
         let mut command = Command::new(host_binary());
         command.args(["serve", "--data"]).arg(self.data()).args(["--listen", &self.address]).args(&self.setup.flags);
+        if let Some(database) = &self.setup.cluster {
+            command.args(["--cluster", database, "--advertise", &self.peer_address()]);
+        }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HOST_") {
                 command.env_remove(name);
             }
         }
         command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
+        if let Some(place) = &self.setup.network {
+            place.enter(&mut command);
+        }
         // SAFETY: both may be called between fork and exec. A write beyond a limit on files is to fail, not to kill; and a
         // test that is killed takes its host with it.
         unsafe {
@@ -168,6 +201,11 @@ impl Host {
             });
         }
         command
+    }
+
+    /// Have later starts be of a node of this cluster, or of none.
+    pub fn set_cluster(&mut self, database: Option<&str>) {
+        self.setup.cluster = database.map(str::to_owned);
     }
 
     /// Change the environment of later starts.
@@ -223,6 +261,15 @@ impl Host {
         assert_eq!(set, 0, "the limit of a child can be set: {}", io::Error::last_os_error());
     }
 
+    /// Where the other nodes of its cluster reach it.
+    pub fn peer_address(&self) -> String {
+        if let Some(place) = &self.setup.network {
+            return place.advertise.clone();
+        }
+        let (ip, _) = self.address.split_once(':').expect("an address has a port");
+        format!("{ip}:{PEER_PORT}")
+    }
+
     /// Its process id.
     pub fn pid(&self) -> i32 {
         self.child.as_ref().expect("the host is running").id() as i32
@@ -275,7 +322,7 @@ fn own_address() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let own = COUNT.fetch_add(1, Ordering::Relaxed);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, high.max(1), low, (1 + own % 250) as u8);
+    let ip = Ipv4Addr::new(127, high.max(1), low, (1 + own % 200) as u8);
     format!("{ip}:{PORT}")
 }
 

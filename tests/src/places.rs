@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// All guests that every host of a test begins with. `clash` is not among them: it doesn't go with `misbehave`.
-pub const GUESTS: [&str; 9] =
-    ["approval", "countdown", "fibonacci", "panics", "pipeline", "transfer", "misbehave", "bare", "web"];
+pub const GUESTS: [&str; 10] =
+    ["approval", "countdown", "fibonacci", "panics", "pipeline", "primes", "transfer", "misbehave", "bare", "web"];
 
 /// The binary under test.
 pub fn host_binary() -> PathBuf {
@@ -43,7 +43,8 @@ pub fn edition(name: &str) -> Vec<u8> {
     wasm
 }
 
-pub(crate) fn guest_path(name: &str) -> PathBuf {
+/// Where a guest is, or would be.
+pub fn guest_path(name: &str) -> PathBuf {
     let directory = match std::env::var_os("TEST_GUESTS") {
         Some(path) => path.into(),
         None => target().join("wasm32-wasip2").join("guest"),

@@ -17,9 +17,8 @@ impl Random {
 
     /// Another sequence that depends on this one and on `n` only.
     pub fn fork(&self, n: u64) -> Random {
-        let mut fork = Random(self.0 ^ (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        fork.draw();
-        fork
+        // A number that was drawn, so that no fork goes through the numbers of another one.
+        Random(Random(self.0 ^ (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).draw())
     }
 
     /// The next number.

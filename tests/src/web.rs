@@ -16,7 +16,7 @@ use std::time::Duration;
 /// - `/break`: nothing, and the connection is closed
 #[derive(Clone)]
 pub struct Web {
-    port: u16,
+    authority: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -42,9 +42,18 @@ impl Default for Web {
 impl Web {
     /// Start it.
     pub fn new() -> Web {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        Web::listen("127.0.0.1", "localhost")
+    }
+
+    /// The same, on an address of this machine that others reach.
+    pub fn at(address: &str) -> Web {
+        Web::listen(address, address)
+    }
+
+    fn listen(address: &str, name: &str) -> Web {
+        let listener = TcpListener::bind((address, 0)).expect("there is a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let web = Web { port, seen: Arc::default() };
+        let web = Web { authority: format!("{name}:{port}"), seen: Arc::default() };
         let serving = web.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -56,14 +65,14 @@ impl Web {
         web
     }
 
-    /// Where it is, as `http://localhost:PORT` and a path.
+    /// Where it is, as `http://HOST:PORT` and a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority())
     }
 
     /// Its host and port.
     pub fn authority(&self) -> String {
-        format!("localhost:{}", self.port)
+        self.authority.clone()
     }
 
     /// What arrived until now, in order.

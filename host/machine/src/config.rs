@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Egress};
+use crate::{Digest, Egress, State};
 
 /// Variables, systems and limits of one scope, and how long their names may be.
 const MAX_ITEMS: usize = 1_000;
@@ -67,6 +67,8 @@ pub enum Limit {
     JournalBytes,
     /// Executions that it called and that have not ended.
     Children,
+    /// Bytes of its stack.
+    Stack,
 }
 
 /// The revisions that an execution is pinned to. 0: there was none.
@@ -76,6 +78,17 @@ pub struct Pinned {
     pub host: u32,
     pub component: u32,
     pub function: u32,
+}
+
+impl Pinned {
+    /// The latest ones for a function of a component, by their names.
+    pub fn latest(state: &impl State, component: &str, function: &str) -> Pinned {
+        Pinned {
+            host: state.revision(&Scope::Host),
+            component: state.revision(&Scope::Component(component.into())),
+            function: state.revision(&Scope::Function(function.into())),
+        }
+    }
 }
 
 /// The limits that the machine itself watches, as an execution has them.
@@ -91,7 +104,7 @@ pub struct Bounds {
 
 impl Limit {
     /// All, in the order in which they are listed.
-    pub const ALL: [Limit; 9] = [
+    pub const ALL: [Limit; 10] = [
         Limit::Cpu,
         Limit::Memory,
         Limit::Tables,
@@ -101,6 +114,7 @@ impl Limit {
         Limit::JournalEntries,
         Limit::JournalBytes,
         Limit::Children,
+        Limit::Stack,
     ];
 
     /// As it is written everywhere: `cpu`, `journal-entries`, …
@@ -115,6 +129,7 @@ impl Limit {
             Limit::JournalEntries => "journal-entries",
             Limit::JournalBytes => "journal-bytes",
             Limit::Children => "children",
+            Limit::Stack => "stack",
         }
     }
 
@@ -241,6 +256,6 @@ mod tests {
         for limit in Limit::ALL {
             assert_eq!(Limit::parse(limit.as_str()), Some(limit));
         }
-        assert_eq!(Limit::parse("stack"), None);
+        assert_eq!(Limit::parse("heap"), None);
     }
 }

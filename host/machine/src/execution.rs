@@ -140,6 +140,29 @@ impl TaskState {
     }
 }
 
+impl Execution {
+    /// One that has something to do and has done nothing.
+    pub fn new(component: Digest, seed: u64, (config, bounds): (Pinned, Bounds)) -> Execution {
+        Execution {
+            component,
+            seed,
+            task: Task { state: TaskState::Runnable, version: 0 },
+            steps: 0,
+            entries: 0,
+            outputs: 0,
+            ready: VecDeque::new(),
+            open: BTreeMap::new(),
+            held: None,
+            config,
+            bounds,
+            journal_bytes: 0,
+            children: 0,
+            below: 0,
+            unsettled: 0,
+        }
+    }
+}
+
 impl Component {
     /// Whether it exports a function of this name.
     pub fn exports(&self, function: &str) -> bool {

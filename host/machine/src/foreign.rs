@@ -178,7 +178,8 @@ impl Promise {
     fn derived_tags(&self, host: &str) -> Tags {
         let id = self.id.to_string();
         let parent = self.owner.as_ref().map_or_else(|| id.clone(), |owner| owner.execution.to_string());
-        let is_step = matches!(self.kind, PromiseKind::Step { .. } | PromiseKind::Http { .. });
+        use PromiseKind as K;
+        let is_step = matches!(self.kind, K::Step { .. } | K::Http { .. } | K::Remote { .. });
         let mut tags = Tags::from([
             (SCOPE.into(), if is_step { "local" } else { "global" }.into()),
             (ORIGIN.into(), self.id.origin().into()),
@@ -186,10 +187,10 @@ impl Promise {
             (PARENT.into(), parent),
         ]);
         match self.kind {
-            PromiseKind::Call { .. } => drop(tags.insert(TARGET.into(), host.into())),
-            PromiseKind::Sleep => drop(tags.insert(TIMER.into(), "true".into())),
-            PromiseKind::External => drop(tags.insert(EXTERNAL.into(), "true".into())),
-            PromiseKind::Step { .. } | PromiseKind::Http { .. } => {}
+            K::Call { .. } => drop(tags.insert(TARGET.into(), host.into())),
+            K::Sleep => drop(tags.insert(TIMER.into(), "true".into())),
+            K::External => drop(tags.insert(EXTERNAL.into(), "true".into())),
+            K::Step { .. } | K::Http { .. } | K::Remote { .. } => {}
         }
         tags
     }
@@ -202,7 +203,9 @@ impl Promise {
     /// Whether anybody but its creator can wait for it. Its deadline is watched then; that of any other promise is
     /// found passed by whoever looks at it.
     pub fn is_external(&self) -> bool {
-        let Some(tags) = self.given_tags() else { return !matches!(self.kind, PromiseKind::Step { .. }) };
+        let Some(tags) = self.given_tags() else {
+            return !matches!(self.kind, PromiseKind::Step { .. } | PromiseKind::Remote { .. });
+        };
         let is = |name: &str, value: &str| tags.get(name).is_some_and(|given| given == value);
         tags.contains_key(TARGET) || is(EXTERNAL, "true") || is(TIMER, "true") || is(SCOPE, "global")
     }

@@ -21,6 +21,17 @@ pub struct HttpHead {
     pub hidden: Vec<Hidden>,
 }
 
+impl HttpHead {
+    /// What a header takes besides its text.
+    pub const HEADER_BYTES: usize = size_of::<(String, String)>();
+
+    /// How much memory it takes, in bytes.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + HttpHead::HEADER_BYTES);
+        self.method.len() + self.url.len() + headers.sum::<usize>()
+    }
+}
+
 /// A secret that was cut out of a request, so that whoever reads the request doesn't read the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hidden {

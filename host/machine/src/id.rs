@@ -78,6 +78,11 @@ impl Id {
         self.0.split_once(':').map_or(&self.0, |(root, _)| root)
     }
 
+    /// Which of the [`PARTITIONS`](crate::PARTITIONS) it belongs to, the same for a whole call tree: see [`partition_of`].
+    pub fn partition(&self) -> u8 {
+        partition_of(&self.0)
+    }
+
     /// Whether it is the root of its tree.
     pub fn is_root(&self) -> bool {
         !self.0.contains(':')
@@ -138,6 +143,25 @@ impl fmt::Debug for Id {
     }
 }
 
+/// Which of the [`PARTITIONS`](crate::PARTITIONS) an id or a name belongs to.
+///
+/// The 64-bit FNV-1a hash, finished as in MurmurHash3, of the id up to its first `:` and without the `.<digits>` at the
+/// end: so clients that name the steps of `order-7` `order-7.1` and `order-7.1.2` have theirs together too.
+pub fn partition_of(id: &str) -> u8 {
+    let mut origin = id.split_once(':').map_or(id, |(root, _)| root);
+    while let Some((above, step)) = origin.rsplit_once('.')
+        && !above.is_empty()
+        && !step.is_empty()
+        && step.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        origin = above;
+    }
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = origin.bytes().fold(0xcbf2_9ce4_8422_2325, add);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    ((hash ^ (hash >> 33)) as usize % crate::PARTITIONS) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +175,20 @@ mod tests {
         assert_eq!(grandchild.origin(), "order-7");
         assert_eq!((root.parent(), child.parent(), grandchild.parent()), (None, Some(root), Some(child)));
         assert_eq!(Id::parse("order-7:1.2"), Ok(grandchild));
+    }
+
+    #[test]
+    fn a_call_tree_is_in_one_partition_and_trees_are_spread() {
+        let partition = |text: &str| Id::parse(text).unwrap().partition();
+        // Part of the format: what is stored is found there for good.
+        let fixed = ["a", "order-7", "0194f3c2a7b07d01b6d2f8a4c1e35b77"].map(partition);
+        assert_eq!(fixed, [13, 15, 43]);
+        for step in ["order-7:1", "order-7:1.2", "order-7:12.3.4", "order-7.1", "order-7.1.2"] {
+            assert_eq!(partition(step), partition("order-7"), "{step}");
+        }
+        let mut counts = [0u32; crate::PARTITIONS];
+        (0..25_600).for_each(|n| counts[usize::from(partition(&format!("order-{n}")))] += 1);
+        assert!(counts.iter().all(|count| (300..500).contains(count)), "{counts:?}");
     }
 
     #[test]

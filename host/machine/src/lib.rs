@@ -14,6 +14,7 @@ mod foreign;
 mod http;
 mod id;
 mod journal;
+mod mail;
 mod promise;
 mod reach;
 mod record;
@@ -22,7 +23,7 @@ mod schedule;
 mod session;
 mod state;
 
-pub use apply::{Applied, Effect, Granted, Rejection, Reply, apply, can_install, configured};
+pub use apply::{Applied, Effect, Granted, Rejection, Reply, apply, can_install, configured, is_needed};
 pub use basis::{Basis, Names};
 pub use config::{Bounds, Config, Limit, Pinned, Scope, Variable};
 pub use egress::{Egress, allowed};
@@ -32,9 +33,10 @@ pub use foreign::{
     TaskView, Untold, is_address, is_timer, target,
 };
 pub use http::{Hidden, HttpHead, Part};
-pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES};
+pub use id::{Id, IdError, MAX_ID_BYTES, MAX_ROOT_BYTES, partition_of};
 pub use journal::{Arguments, Brief, Divergence, Entry, Kind, Replay, Replayed};
-pub use promise::{Awaiter, Outcome, Owner, Payload, Promise, PromiseKind, State as PromiseState};
+pub use mail::{Mail, Message, PARTITIONS};
+pub use promise::{Awaiter, Errand, Outcome, Owner, Payload, Promise, PromiseKind, State as PromiseState};
 pub use reach::Reach;
 pub use record::{Old, Op, Progress, Record, Rest};
 pub use request::{Action, Call, NewPromise, NewSchedule, Refusal, Request, Settlement, TaskRef, Template};

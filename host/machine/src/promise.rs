@@ -61,6 +61,24 @@ pub enum PromiseKind {
         /// How far it may reach.
         reach: Reach,
     },
+    /// It stands for a promise in another partition, and is settled by the answer from there.
+    Remote {
+        /// The other one.
+        id: Id,
+        /// What is wanted of it.
+        errand: Errand,
+    },
+}
+
+/// What a step wants of a promise in another partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errand {
+    /// It called it. The promise's parameter is what it was called with.
+    Call,
+    /// It waits for it.
+    Await,
+    /// It settles it.
+    Settle,
 }
 
 /// The execution that made a promise as one of its steps.
@@ -133,6 +151,19 @@ impl Promise {
             PromiseKind::Call { function } => Some(function),
             _ => None,
         }
+    }
+}
+
+impl PromiseKind {
+    /// Whether a promise of this kind is over once the step that made it no longer waits for it.
+    pub(crate) fn ends_unwanted(&self) -> bool {
+        use PromiseKind as K;
+        matches!(self, K::Sleep | K::Http { .. } | K::Remote { errand: Errand::Await | Errand::Settle, .. })
+    }
+
+    /// Whether it is the result of something that its owner called.
+    pub(crate) fn is_called(&self) -> bool {
+        matches!(self, PromiseKind::Call { .. } | PromiseKind::Remote { errand: Errand::Call, .. })
     }
 }
 

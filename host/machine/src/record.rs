@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Config, Digest, Entry, Event, Id, Outcome, Output, Payload, Request, Scope, Settings};
+use crate::{Component, Config, Digest, Entry, Event, Id, Message, Outcome, Output, Payload, Request, Scope, Settings};
 
 /// One thing that happened, and when. Applying the same records in the same order gives the same state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +128,27 @@ pub enum Op {
     Forget {
         /// Those that are still needed are passed over.
         trees: Vec<Old>,
+    },
+    /// A message has come from another partition. If it is rejected it hasn't, and is to come again.
+    Receive {
+        /// Which.
+        from: u8,
+        /// Its number, from there to here.
+        number: u64,
+        /// What it says.
+        message: Box<Message>,
+    },
+    /// Another partition has had all messages up to a number.
+    Delivered {
+        /// Which.
+        to: u8,
+        /// The number.
+        number: u64,
+    },
+    /// Components that nobody needs any more may go.
+    Uninstall {
+        /// Those that are still needed are passed over.
+        digests: Vec<Digest>,
     },
 }
 

@@ -183,6 +183,9 @@ impl Action {
 /// Why a request of the protocol is refused. What it asked about can have changed by a deadline all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// An id of another partition than what is asked is done in.
+    #[error("the promise is in another partition than the task: create or settle it without a fence")]
+    Elsewhere,
     /// Two tags that contradict each other.
     #[error("a timer resolves by itself: it has no resonate:target")]
     TimerWithTarget,

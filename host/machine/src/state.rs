@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Component, Config, Digest, Entry, Id, Output, Pinned, Promise, Schedule, Scope};
+use crate::{Component, Config, Digest, Entry, Id, Mail, Message, Output, Promise, Schedule, Scope};
 
 /// What is decided when a host is started, and what its rules depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,14 @@ pub trait State {
     fn exporter(&self, function: &str) -> Option<&Component>;
     /// Make a component the current one of its name.
     fn install(&mut self, component: Component);
+    /// Whether a component is the current one of its name.
+    fn is_current(&self, digest: &Digest) -> bool;
+    /// How many executions there are that run on a component, or have run on it to their end.
+    fn executions_on(&self, digest: &Digest) -> u64;
+    /// There are as many from here on.
+    fn count_executions_on(&mut self, digest: &Digest, count: u64);
+    /// A component that isn't current is no more.
+    fn uninstall(&mut self, digest: &Digest);
     /// A schedule.
     fn schedule(&self, id: &str) -> Option<&Schedule>;
     /// A schedule, new or changed. Its next occurrence is to be watched.
@@ -75,10 +83,21 @@ pub trait State {
     fn clear(&mut self);
     /// A revision of a scope's configuration. Revisions are numbered from 1.
     fn config(&self, scope: &Scope, revision: u32) -> Option<&Config>;
-    /// The latest revisions for a function of a component, by their names.
-    fn pin(&self, component: &str, function: &str) -> Pinned;
+    /// The latest revision of a scope's configuration. 0: it has none.
+    fn revision(&self, scope: &Scope) -> u32;
     /// The latest revision of a scope's configuration, from here on.
     fn configure(&mut self, scope: Scope, revision: u32, config: Config);
+    /// Which of the partitions it is that divide all ids between them. None: it has all ids.
+    fn partition(&self) -> Option<u8>;
+    /// A message to another partition, with the number after that of the last one to there. It stays until it is
+    /// delivered, also if everything is forgotten.
+    fn post(&mut self, to: u8, message: Message);
+    /// Another partition has had all messages up to this number: they are needed no longer. Whether there were any.
+    fn delivered(&mut self, to: u8, number: u64) -> bool;
+    /// The number of the last message that came from another partition, or 0.
+    fn received(&self, from: u8) -> u64;
+    /// This is the last one from here on.
+    fn receive(&mut self, from: u8, number: u64);
 }
 
 /// Everything in maps: for tests and simulations.
@@ -96,12 +115,18 @@ pub struct Memory {
     pub components: BTreeMap<Digest, Component>,
     /// By name.
     pub current: BTreeMap<String, Digest>,
+    /// By component, those on which there are any.
+    pub executions_on: BTreeMap<Digest, u64>,
     /// By id.
     pub schedules: BTreeMap<String, Schedule>,
     /// What was decided.
     pub settings: Settings,
     /// By scope, in the order of their revisions.
     pub configs: BTreeMap<Scope, Vec<Config>>,
+    /// Which part of all ids it has. None: all.
+    pub partition: Option<u8>,
+    /// For other partitions, and from them.
+    pub mail: Mail,
 }
 
 impl Memory {
@@ -167,6 +192,25 @@ impl State for Memory {
         self.components.insert(component.digest, component);
     }
 
+    fn is_current(&self, digest: &Digest) -> bool {
+        self.current.values().any(|current| current == digest)
+    }
+
+    fn executions_on(&self, digest: &Digest) -> u64 {
+        self.executions_on.get(digest).copied().unwrap_or(0)
+    }
+
+    fn count_executions_on(&mut self, digest: &Digest, count: u64) {
+        match count {
+            0 => self.executions_on.remove(digest),
+            count => self.executions_on.insert(*digest, count),
+        };
+    }
+
+    fn uninstall(&mut self, digest: &Digest) {
+        self.components.remove(digest);
+    }
+
     fn schedule(&self, id: &str) -> Option<&Schedule> {
         self.schedules.get(id)
     }
@@ -193,24 +237,40 @@ impl State for Memory {
         self.journals.clear();
         self.outputs.clear();
         self.schedules.clear();
+        self.executions_on.clear();
     }
 
     fn config(&self, scope: &Scope, revision: u32) -> Option<&Config> {
         self.configs.get(scope)?.get(revision.checked_sub(1)? as usize)
     }
 
-    fn pin(&self, component: &str, function: &str) -> Pinned {
-        let latest = |scope| self.configs.get(&scope).map_or(0, |configs| configs.len() as u32);
-        Pinned {
-            host: latest(Scope::Host),
-            component: latest(Scope::Component(component.into())),
-            function: latest(Scope::Function(function.into())),
-        }
+    fn revision(&self, scope: &Scope) -> u32 {
+        self.configs.get(scope).map_or(0, |configs| configs.len() as u32)
     }
 
     fn configure(&mut self, scope: Scope, revision: u32, config: Config) {
         let configs = self.configs.entry(scope).or_default();
         debug_assert_eq!(revision as usize, configs.len() + 1);
         configs.push(config);
+    }
+
+    fn partition(&self) -> Option<u8> {
+        self.partition
+    }
+
+    fn post(&mut self, to: u8, message: Message) {
+        self.mail.post(to, message);
+    }
+
+    fn delivered(&mut self, to: u8, number: u64) -> bool {
+        self.mail.delivered(to, number)
+    }
+
+    fn received(&self, from: u8) -> u64 {
+        self.mail.last_from(from)
+    }
+
+    fn receive(&mut self, from: u8, number: u64) {
+        self.mail.received.insert(from, number);
     }
 }

@@ -33,10 +33,18 @@ pub(super) fn is_granted(wanted: &Option<Token>, given: Option<&Token>) -> bool 
 
 /// Refuse what comes without the token.
 pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if is_granted(&api.options.token, Token::of(request.headers()).as_ref()) {
-        return next.run(request).await;
+    match refuse(&api.options.token, request.headers()) {
+        None => next.run(request).await,
+        Some(refused) => refused,
+    }
+}
+
+/// How a request is refused that comes without the token.
+pub(crate) fn refuse(wanted: &Option<Token>, headers: &HeaderMap) -> Option<Response> {
+    if is_granted(wanted, Token::of(headers).as_ref()) {
+        return None;
     }
     let message =
         "this host wants a token, in the header Authorization: Bearer TOKEN (HOST_TOKEN for the command line)";
-    Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response()
+    Some(Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response())
 }

@@ -30,7 +30,7 @@ pub(super) async fn upload(
     let wasm = wasm?;
     let Query(UploadQuery { check, mount }) = query?;
     if check.unwrap_or(false) {
-        must_go_on(&api, wasm.clone()).await?;
+        must_go_on(&api, wasm.clone(), mount.clone()).await?;
     }
     let component = api.host.upload(wasm, mount).await?;
     Ok((StatusCode::CREATED, Json(ComponentDocument::of(&component))))

@@ -23,8 +23,8 @@ pub(super) struct ConfigDocument {
     variables: BTreeMap<String, VariableDocument>,
     /// What it may send requests to: `[scheme://]host[:port]`.
     allow: Vec<String>,
-    /// What it may use, where that is less than the host allows: `cpu` in milliseconds, `memory`, `output`, `payload` and
-    /// `journal-bytes` in bytes, `tables`, `pending-steps`, `journal-entries` and `children` in numbers.
+    /// What it may use, where that is less than the host allows: `cpu` in milliseconds, `memory`, `output`, `payload`,
+    /// `journal-bytes` and `stack` in bytes, `tables`, `pending-steps`, `journal-entries` and `children` in numbers.
     limits: BTreeMap<&'static str, u64>,
 }
 
@@ -90,7 +90,8 @@ pub(super) async fn change_function(
     change(&api, Scope::Function(name), &body?).await
 }
 
-/// The configuration of a component: that of all its functions, unless theirs says otherwise.
+/// The configuration of a component, which is that of all its functions: a function's own variables come before it, what
+/// either allows is allowed, and of limits the smaller holds.
 #[utoipa::path(get, path = "/v1/components/{name}/config", params(("name" = String, Path,)),
     responses((status = 200, body = ConfigDocument)))]
 pub(super) async fn component(

@@ -15,7 +15,7 @@ use crate::runtime::ComponentError;
 
 /// What a request that failed is answered with.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ErrorDocument {
+pub(crate) struct ErrorDocument {
     error: ErrorBody,
 }
 
@@ -67,13 +67,18 @@ impl From<Error> for Failure {
                 Rejection::Needed { .. } => (S::CONFLICT, "still_needed"),
                 Rejection::Taken { .. } => (S::CONFLICT, "id_taken"),
                 Rejection::FunctionTaken { .. } => (S::CONFLICT, "function_taken"),
+                Rejection::Renamed { .. } => (S::CONFLICT, "renamed"),
                 Rejection::NoComponent(_) => (S::NOT_FOUND, "no_component"),
                 Rejection::NotExported { .. } => (S::CONFLICT, "not_exported"),
                 Rejection::GotOn(_) => (S::CONFLICT, "got_on"),
                 Rejection::Id(_) => (S::UNPROCESSABLE_ENTITY, "invalid_id"),
                 Rejection::Refused(_) => (S::CONFLICT, "refused"),
                 Rejection::Config(_) => (S::UNPROCESSABLE_ENTITY, "invalid_config"),
-                Rejection::Stale(_) | Rejection::Malformed { .. } => (S::INTERNAL_SERVER_ERROR, "internal"),
+                Rejection::Apart { .. } => (S::CONFLICT, "apart"),
+                Rejection::Elsewhere(_) | Rejection::NotFirst => (S::MISDIRECTED_REQUEST, "elsewhere"),
+                Rejection::Stale(_) | Rejection::Early { .. } | Rejection::Malformed { .. } => {
+                    (S::INTERNAL_SERVER_ERROR, "internal")
+                }
             },
             Error::Component(ComponentError::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, "component_too_large"),
             Error::Component(ComponentError::Busy) => (S::SERVICE_UNAVAILABLE, "overloaded"),
@@ -88,6 +93,8 @@ impl From<Error> for Failure {
             Error::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
             Error::Broken(_) | Error::Store(_) => (S::INTERNAL_SERVER_ERROR, "store_damaged"),
             Error::File(error) if error.kind() == ErrorKind::StorageFull => (S::INSUFFICIENT_STORAGE, "disk_full"),
+            // A file that is kept elsewhere, which can't be reached at the moment.
+            Error::File(error) if error.kind() == ErrorKind::ResourceBusy => (S::SERVICE_UNAVAILABLE, "unavailable"),
             Error::File(_) => (S::INTERNAL_SERVER_ERROR, "file"),
             Error::Runtime(_) => (S::INTERNAL_SERVER_ERROR, "runtime"),
         };

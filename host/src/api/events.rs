@@ -28,6 +28,8 @@ struct Follower {
     next_entry: u32,
     next_line: u32,
     ready: VecDeque<Event>,
+    /// Whether it was looked at before.
+    has_looked: bool,
     is_over: bool,
 }
 
@@ -48,6 +50,7 @@ pub(super) async fn events(
         next_entry: query.journal_from.unwrap_or(0),
         next_line: query.logs_from.unwrap_or(0),
         ready: VecDeque::new(),
+        has_looked: false,
         is_over: false,
     };
     let events = stream::unfold(follower, |mut follower| async move {
@@ -59,6 +62,7 @@ pub(super) async fn events(
 
 impl Follower {
     async fn next(&mut self) -> Option<Event> {
+        let mut is_woken = false;
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
@@ -73,8 +77,11 @@ impl Follower {
             // The host is on its way out, or broken: the client finds out when it comes again.
             self.look().await.ok()?;
             if self.ready.is_empty() {
+                if is_woken {
+                    return Some(quiet());
+                }
                 tokio::select! {
-                    () = progress => {}
+                    () = progress => is_woken = true,
                     () = self.api.closing() => return None,
                 }
             }
@@ -100,6 +107,8 @@ impl Follower {
         if let Some(promise) = promise.filter(|promise| promise.outcome.is_some()) {
             self.ready.push_back(event("settled", &PromiseDocument::whole(&promise)));
             self.is_over = true;
+        } else if !std::mem::replace(&mut self.has_looked, true) {
+            self.ready.push_back(quiet());
         }
         Ok(())
     }
@@ -125,6 +134,11 @@ impl Follower {
             self.ready.extend(lines.pop_front().map(|(_, line)| line));
         }
     }
+}
+
+/// There is nothing new, or nothing more: a client may want to look whether it, or something that it waits for, is held.
+fn quiet() -> Event {
+    Event::default().comment("quiet")
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
+use super::fresh::Fresh;
 use super::types::{
     EntryDocument, FromQuery, InvokeQuery, Items, ListQuery, LogDocument, PromiseDocument, RemovedDocument, TreeQuery,
     WaitQuery,
@@ -37,6 +38,7 @@ pub(super) async fn invoke(
     Path(function): Path<String>,
     query: Result<Query<InvokeQuery>, QueryRejection>,
     headers: HeaderMap,
+    fresh: Fresh,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Answer, Failure> {
     let Query(query) = query?;
@@ -49,7 +51,7 @@ pub(super) async fn invoke(
     };
     let id = match query.id.or(key) {
         Some(id) => Id::root(&id)?,
-        None => new_id(),
+        None => fresh.id(),
     };
     let invocation = Invocation {
         id,
@@ -60,11 +62,11 @@ pub(super) async fn invoke(
     };
     let wait = query.wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
     if wait.is_zero() {
-        return Ok(answer(&api.host.invoke(invocation).await?.0));
+        return Ok(answer(&api, &api.host.invoke(invocation).await?.0));
     }
     tokio::select! {
         biased;
-        waited = api.host.invoke_and_wait(invocation, wait) => Ok(answer(&waited?.0)),
+        waited = api.host.invoke_and_wait(invocation, wait) => Ok(answer(&api, &waited?.0)),
         () = api.closing() => Err(Error::Stopping.into()),
     }
 }
@@ -106,14 +108,9 @@ pub(super) fn check_size(api: &Api, bytes: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ids that are made up ascend with time, which keeps the newest together in the store.
-pub(super) fn new_id() -> Id {
-    Id::root(&Uuid::now_v7().simple().to_string()).expect("hexadecimal digits are an id")
-}
-
-pub(super) fn answer(promise: &Promise) -> Answer {
+pub(super) fn answer(api: &Api, promise: &Promise) -> Answer {
     let status = if promise.outcome.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    (status, Json(PromiseDocument::whole(promise)))
+    (status, Json(PromiseDocument::explained(promise, &api.host)))
 }
 
 /// Executions, the newest first.
@@ -195,7 +192,7 @@ pub(super) async fn get(
         Some(promise) => promise,
         None => api.host.promise(&id).await?.ok_or(Error::from(Rejection::NoPromise(id)))?,
     };
-    Ok(Json(PromiseDocument::whole(&promise)))
+    Ok(Json(PromiseDocument::explained(&promise, &api.host)))
 }
 
 /// An id that somebody asks about. A text that can't be one is that of nothing.
@@ -242,7 +239,8 @@ pub(super) async fn journal(
     let id = execution(&api, &id).await?;
     let entries = api.host.journal(&id, from).await?;
     let truncated = entries.len() > AT_ONCE;
-    let items = (from..).zip(entries.iter().take(AT_ONCE)).map(|(index, entry)| EntryDocument::of(index, entry));
+    let items =
+        (from..=u32::MAX).zip(entries.iter().take(AT_ONCE)).map(|(index, entry)| EntryDocument::of(index, entry));
     Ok(Json(Items { items: items.collect(), next: None, truncated: Some(truncated) }))
 }
 
@@ -258,7 +256,7 @@ pub(super) async fn logs(
     let id = execution(&api, &id).await?;
     let output = api.host.output(&id, from).await?;
     let truncated = output.len() > AT_ONCE;
-    let items = (from..).zip(output.iter().take(AT_ONCE)).map(|(index, piece)| LogDocument::of(index, piece));
+    let items = (from..=u32::MAX).zip(output.iter().take(AT_ONCE)).map(|(index, piece)| LogDocument::of(index, piece));
     Ok(Json(Items { items: items.collect(), next: None, truncated: Some(truncated) }))
 }
 

@@ -14,8 +14,8 @@ use machine::{Id, Outcome, Payload};
 use uuid::Uuid;
 
 use super::Api;
-use super::errors::Failure;
-use super::executions::new_id;
+use super::errors::{ErrorDocument, Failure};
+use super::fresh::Fresh;
 use crate::partition::{Error, Invocation};
 use crate::runtime::{Answer, Incoming};
 
@@ -34,18 +34,26 @@ pub(super) fn router() -> Router<Api> {
         .route("/http/{name}/{*path}", any(serve))
 }
 
-async fn serve(
+/// A request for a component that answers HTTP: it gets what is below its name, and its answer is sent as it is. A repeated
+/// `Idempotency-Key` gets the answer that there is.
+#[utoipa::path(method(get, head, post, put, patch, delete, options), path = "/http/{name}/{path}",
+    params(("name" = String, Path, description = "What the component is mounted as"),
+        ("path" = String, Path, description = "May have slashes, or be empty")),
+    responses((status = "2XX", description = "What the component answers"), (status = "4XX", body = ErrorDocument),
+        (status = "5XX", body = ErrorDocument)))]
+pub(super) async fn serve(
     State(api): State<Api>,
     Path(parameters): Path<Vec<(String, String)>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    fresh: Fresh,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let name = parameters.into_iter().find(|(name, _)| name == "name").map(|(_, value)| value).unwrap_or_default();
     let key = headers.get("idempotency-key").map(HeaderValue::to_str).transpose();
     let key = key.map_err(|_| Failure::bad_request("the header Idempotency-Key isn't text"))?;
-    let id = key.map_or_else(|| Ok(new_id()), Id::root)?;
+    let id = key.map_or_else(|| Ok(fresh.id()), Id::root)?;
     let incoming = Incoming {
         method: method.to_string(),
         url: below(&uri),
@@ -77,6 +85,13 @@ async fn serve(
     };
     let mut response = match &promise.outcome {
         Some(outcome) => answer(outcome),
+        None if let Some(at) = api.host.held_at(&promise) => {
+            let message = match promise.execution.as_ref().and_then(|execution| execution.held.as_ref()) {
+                Some(reason) => format!("the execution {id} is held: {reason}"),
+                None => format!("the execution {id} waits for {at}, which is held"),
+            };
+            Failure::new(StatusCode::SERVICE_UNAVAILABLE, "held", message).into_response()
+        }
         None => {
             let message = format!("there is no answer after {} s; the execution {id} goes on", WAIT.as_secs());
             Failure::new(StatusCode::GATEWAY_TIMEOUT, "no_answer_yet", message).into_response()

@@ -10,6 +10,7 @@ mod configs;
 mod errors;
 mod events;
 mod executions;
+mod fresh;
 mod incoming;
 mod moves;
 mod openapi;
@@ -24,16 +25,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use machine::Settings;
 use tokio::sync::watch;
 
 use crate::partition::Partition;
 use crate::protocol::Post;
+use errors::Failure;
 
 pub use access::Token;
-pub use server::serve;
+pub(crate) use access::refuse;
+pub(crate) use errors::ErrorDocument;
+pub(crate) use fresh::FreshId;
+pub(crate) use moves::ReportDocument;
+pub(crate) use openapi::described_with;
+pub(crate) use protocol::messages;
+pub(crate) use server::serve;
 
 /// What the API needs to know.
 #[derive(Clone, Debug)]
@@ -54,7 +64,7 @@ pub struct Options {
 
 impl Options {
     /// The largest request of the promise protocol: its payload is written as base64, and may have tags and headers.
-    fn envelope_bytes(&self) -> usize {
+    pub(crate) fn envelope_bytes(&self) -> usize {
         self.payload_bytes * 2 + (256 << 10)
     }
 }
@@ -72,7 +82,8 @@ struct Parts {
     closing: watch::Receiver<bool>,
 }
 
-fn router(host: Partition, mail: Post, options: Options, closing: watch::Receiver<bool>) -> Router {
+/// The API of one partition.
+pub(crate) fn router(host: Partition, mail: Post, options: Options, closing: watch::Receiver<bool>) -> Router {
     // A request carries a little more than its payload.
     let (payload, component) = (options.payload_bytes + 4096, options.component_bytes);
     let refuse_above = |limit| from_fn_with_state(limit, bodies::refuse_large);
@@ -116,6 +127,21 @@ fn router(host: Partition, mail: Post, options: Options, closing: watch::Receive
         .fallback(errors::no_such_path)
         .method_not_allowed_fallback(errors::no_such_method)
         .with_state(api)
+}
+
+/// An answer for somebody who is to come again.
+pub(crate) fn unavailable(message: &str) -> Response {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).into_response()
+}
+
+/// An answer for somebody who has to ask something else.
+pub(crate) fn bad_request(message: &str) -> Response {
+    Failure::bad_request(message).into_response()
+}
+
+/// An answer for somebody who sends too much.
+pub(crate) fn too_large() -> Response {
+    Failure::body_too_large().into_response()
 }
 
 impl Deref for Api {

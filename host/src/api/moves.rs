@@ -15,10 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
-use super::executions::{execution, new_id};
+use super::executions::execution;
+use super::fresh::Fresh;
 use super::types::PromiseDocument;
-use crate::partition::{Error, Report, Scope, Tally};
-use crate::replay::Difference;
+use crate::partition::{Error, Scope};
+use crate::replay::{Difference, Report, Tally};
 
 /// How long a component is looked at unless more is asked for, and at most.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
@@ -27,13 +28,24 @@ const LONGEST_TIME: Duration = Duration::from_secs(3600);
 const DEFAULT_FINISHED: usize = 100;
 const MOST_FINISHED: usize = 10_000;
 
-/// What is looked at.
+/// What a candidate is checked with.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ScopeQuery {
+pub(super) struct CheckQuery {
     /// How many finished executions, the newest: 100 unless said, at most 10,000.
     finished: Option<usize>,
+    /// How long it may take: 60,000 unless said.
+    time_ms: Option<u64>,
+    /// The name of a component that answers requests over HTTP, as for its upload.
+    mount: Option<String>,
+}
+
+/// How executions are moved.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UpgradeQuery {
     /// How long it may take: 60,000 unless said.
     time_ms: Option<u64>,
 }
@@ -75,8 +87,8 @@ pub(super) struct ForkQuery {
 }
 
 /// What became of a component's executions, or would.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ReportDocument {
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub(crate) struct ReportDocument {
     digest: String,
     name: String,
     version: String,
@@ -86,7 +98,7 @@ pub(super) struct ReportDocument {
 }
 
 /// What became of the executions of a function, or would.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct TallyDocument {
     name: String,
     /// Those that have not ended.
@@ -96,7 +108,7 @@ struct TallyDocument {
 }
 
 /// How many executions there are of either kind.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct CountsDocument {
     /// They go on, or went, as they have.
     same: u64,
@@ -108,7 +120,7 @@ struct CountsDocument {
 }
 
 /// Where an execution would do something else than its journal has.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct DifferenceDocument {
     /// The execution.
     id: String,
@@ -130,6 +142,59 @@ impl ReportDocument {
             version: component.version.clone(),
             complete: report.is_complete,
             functions: report.functions.iter().map(|(name, tally)| TallyDocument::of(name, tally)).collect(),
+        }
+    }
+}
+
+impl ReportDocument {
+    /// Count what another partition has counted for the same component.
+    pub(crate) fn add(&mut self, other: ReportDocument) {
+        self.complete &= other.complete;
+        for tally in other.functions {
+            match self.functions.iter_mut().find(|own| own.name == tally.name) {
+                Some(own) => {
+                    own.unfinished.add(tally.unfinished);
+                    own.finished.add(tally.finished);
+                }
+                None => self.functions.push(tally),
+            }
+        }
+    }
+
+    /// Why the component isn't uploaded, if what is under way has to go on unchanged on it.
+    pub(crate) fn refusal(&self) -> Option<Response> {
+        self.differs().map(Failure::into_response)
+    }
+
+    fn differs(&self) -> Option<Failure> {
+        let differ: u64 = self.functions.iter().map(|tally| tally.unfinished.differ).sum();
+        let first = self.functions.iter().find_map(|tally| Some((&tally.name, tally.unfinished.first.as_ref()?)));
+        let message = match first {
+            Some((function, DifferenceDocument { id, entry, recorded, observed, at })) => {
+                let at: String = at.iter().map(|place| format!("\n  at {place}")).collect();
+                format!(
+                    "{differ} of the executions under way would not go on unchanged on {} {}, and it was not uploaded. \
+                     The first is {id}: the replay differs at entry {entry}\n  the journal has  {recorded}\n  \
+                     the guest did    {observed}\n  in the function {function:?}{at}",
+                    self.name, self.version,
+                )
+            }
+            None if !self.complete => format!(
+                "there was no time to replay all executions under way in {} s, and it was not uploaded",
+                DEFAULT_TIME.as_secs()
+            ),
+            None => return None,
+        };
+        Some(Failure::new(StatusCode::CONFLICT, "differs", message))
+    }
+}
+
+impl CountsDocument {
+    fn add(&mut self, other: CountsDocument) {
+        self.same += other.same;
+        self.differ += other.differ;
+        if self.first.is_none() {
+            self.first = other.first;
         }
     }
 }
@@ -158,63 +223,51 @@ impl TallyDocument {
     }
 }
 
-impl ScopeQuery {
+impl CheckQuery {
     fn scope(&self) -> Scope {
-        Scope {
-            finished: self.finished.unwrap_or(DEFAULT_FINISHED).min(MOST_FINISHED),
-            time: self.time_ms.map_or(DEFAULT_TIME, Duration::from_millis).min(LONGEST_TIME),
-        }
+        Scope { finished: self.finished.unwrap_or(DEFAULT_FINISHED).min(MOST_FINISHED), time: time(self.time_ms) }
     }
+}
+
+fn time(ms: Option<u64>) -> Duration {
+    ms.map_or(DEFAULT_TIME, Duration::from_millis).min(LONGEST_TIME)
 }
 
 /// Replay all unfinished executions of a component's functions on it, and some that have ended, without keeping it or
 /// changing anything.
-#[utoipa::path(post, path = "/v1/components/check", params(ScopeQuery),
+#[utoipa::path(post, path = "/v1/components/check", params(CheckQuery),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 200, body = ReportDocument), (status = "4XX", body = ErrorDocument)))]
 pub(super) async fn check(
     State(api): State<Api>,
-    query: Result<Query<ScopeQuery>, QueryRejection>,
+    query: Result<Query<CheckQuery>, QueryRejection>,
     wasm: Result<Bytes, BytesRejection>,
 ) -> Result<Json<ReportDocument>, Failure> {
-    let (component, report) = api.host.check(wasm?, query?.0.scope()).await?;
+    let Query(query) = query?;
+    let scope = query.scope();
+    let (component, report) = api.host.check(wasm?, query.mount, scope).await?;
     Ok(Json(ReportDocument::of(&component, &report)))
 }
 
 /// Refuse a component on which an unfinished execution would do something else, or on which there was no time for all.
-pub(super) async fn must_go_on(api: &Api, wasm: Bytes) -> Result<(), Failure> {
+pub(super) async fn must_go_on(api: &Api, wasm: Bytes, mount: Option<String>) -> Result<(), Failure> {
     let scope = Scope { finished: 0, time: DEFAULT_TIME };
-    let (component, report) = api.host.check(wasm, scope).await?;
-    let first = report.functions.values().find_map(|tally| tally.first.as_ref());
-    let refuse = |message| Err(Failure::new(StatusCode::CONFLICT, "differs", message));
-    match first {
-        Some((id, difference)) => refuse(format!(
-            "{} of the executions under way would not go on unchanged on {} {}, and it was not uploaded. The first is \
-             {id}: {difference}",
-            report.differ(),
-            component.name,
-            component.version,
-        )),
-        None if !report.is_complete => refuse(format!(
-            "there was no time to replay all executions under way in {} s, and it was not uploaded",
-            DEFAULT_TIME.as_secs()
-        )),
-        None => Ok(()),
-    }
+    let (component, report) = api.host.check(wasm, mount, scope).await?;
+    ReportDocument::of(&component, &report).differs().map_or(Ok(()), Err)
 }
 
 /// Move all unfinished executions of the current component of this name to it that would go on unchanged, each by itself.
 /// The others stay where they are.
-#[utoipa::path(post, path = "/v1/components/{name}/upgrade", params(("name" = String, Path,), ScopeQuery),
+#[utoipa::path(post, path = "/v1/components/{name}/upgrade", params(("name" = String, Path,), UpgradeQuery),
     responses((status = 200, body = ReportDocument), (status = "4XX", body = ErrorDocument)))]
 pub(super) async fn upgrade(
     State(api): State<Api>,
     Path(name): Path<String>,
-    query: Result<Query<ScopeQuery>, QueryRejection>,
+    query: Result<Query<UpgradeQuery>, QueryRejection>,
 ) -> Result<Json<ReportDocument>, Failure> {
-    let scope = query?.0.scope();
+    let time = time(query?.0.time_ms);
     let component = api.host.find_component(&name).await?;
-    let report = api.host.upgrade(component.clone(), scope.time).await?;
+    let report = api.host.upgrade(component.clone(), time).await?;
     Ok(Json(ReportDocument::of(&component, &report)))
 }
 
@@ -247,11 +300,12 @@ pub(super) async fn resume(
 pub(super) async fn fork(
     State(api): State<Api>,
     Path(from): Path<String>,
+    fresh: Fresh,
     query: Result<Query<ForkQuery>, QueryRejection>,
 ) -> Result<(StatusCode, Json<PromiseDocument>), Failure> {
     let Query(query) = query?;
     let from = execution(&api, &from).await?;
-    let id = query.id.as_deref().map_or_else(|| Ok(new_id()), Id::root)?;
+    let id = query.id.as_deref().map_or_else(|| Ok(fresh.id()), Id::root)?;
     let on = match &query.on {
         Some(text) => Some(api.host.find_component(text).await?.digest),
         None => None,

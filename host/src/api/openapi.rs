@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::errors::Failure;
-use super::{Api, components, configs, events, executions, moves, promises, protocol};
+use super::{Api, components, configs, events, executions, incoming, moves, promises, protocol};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,6 +45,7 @@ use super::{Api, components, configs, events, executions, moves, promises, proto
         promises::reject,
         promises::cancel,
         promises::remove,
+        incoming::serve,
         protocol::request,
         protocol::poll,
         health,
@@ -54,6 +55,15 @@ struct Document;
 
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
+}
+
+/// The same, with what is there besides, or is otherwise, where this API is a part of another.
+pub(crate) fn described_with(mut other: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let own = Document::openapi();
+    other.info = own.info.clone();
+    // What is in both stays as it is in the first.
+    other.merge(own);
+    other
 }
 
 /// How the host is.

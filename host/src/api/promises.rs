@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 
 use super::Api;
 use super::errors::{ErrorDocument, Failure};
-use super::executions::{self, check_size, existing, new_id, page, settle, state, without_spaces};
+use super::executions::{self, check_size, existing, page, settle, state, without_spaces};
+use super::fresh::Fresh;
 use super::types::{Items, ListQuery, NewPromise, PromiseDocument, RemovedDocument, WaitQuery};
 use crate::partition::Error;
 
@@ -22,6 +23,7 @@ use crate::partition::Error;
         (status = 200, description = "It was there", body = PromiseDocument), (status = "4XX", body = ErrorDocument)))]
 pub(super) async fn create(
     State(api): State<Api>,
+    fresh: Fresh,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<PromiseDocument>), Failure> {
     let body = body?;
@@ -31,7 +33,7 @@ pub(super) async fn create(
     };
     let id = match &new.id {
         Some(id) => Id::root(id)?,
-        None => new_id(),
+        None => fresh.id(),
     };
     let param = new.param.map_or(Payload::new(), |param| without_spaces(param.get().as_bytes()));
     check_size(&api, param.len())?;

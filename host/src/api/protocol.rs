@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response, Sse};
 use futures_util::stream;
 use machine::{Granted, Payload, Promise};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Api;
 use super::access::{self, Token};
 use super::bodies;
 use crate::protocol::{
-    Answer, Calls, Debug, Envelope, Facts, Failure, List, Look, Parsed, Salvaged, Search, To, snapshot,
+    Answer, Calls, Debug, Envelope, Facts, Failure, List, Look, Parsed, Post, Salvaged, Search, To, snapshot,
 };
 
 /// Comments keep a quiet connection from being cut.
@@ -178,20 +179,23 @@ async fn act_on(api: &Api, to: To<'_>, debug: Debug) -> Result<Answer, Failure> 
 /// Messages of the promise protocol for a member of a group of workers, as they come.
 #[utoipa::path(get, path = "/poll/{group}/{id}", params(("group" = String, Path,), ("id" = String, Path,)),
     responses((status = 200, content_type = "text/event-stream"), (status = 429)))]
-pub(super) async fn poll(
-    State(api): State<Api>,
-    Path((group, member)): Path<(String, String)>,
-) -> Result<impl IntoResponse, (StatusCode, &'static str)> {
-    let line = api.post.connect(&group, &member);
-    let line = line.ok_or((StatusCode::TOO_MANY_REQUESTS, "this host has as many connections as it takes"))?;
-    let messages = stream::unfold((api, line), |(api, mut line)| async move {
+pub(super) async fn poll(State(api): State<Api>, Path((group, member)): Path<(String, String)>) -> Response {
+    messages(&api.post, &group, &member, api.closing.clone())
+}
+
+/// Messages for a member of a group, until this host closes.
+pub(crate) fn messages(post: &Post, group: &str, member: &str, closing: watch::Receiver<bool>) -> Response {
+    let Some(line) = post.connect(group, member) else {
+        return (StatusCode::TOO_MANY_REQUESTS, "this host has as many connections as it takes").into_response();
+    };
+    let messages = stream::unfold((line, closing), |(mut line, mut closing)| async move {
         let text = tokio::select! {
             text = line.next() => text?,
-            () = api.closing() => return None,
+            _ = closing.wait_for(|closing| *closing) => return None,
         };
-        Some((Ok::<_, Infallible>(Event::default().data(text)), (api, line)))
+        Some((Ok::<_, Infallible>(Event::default().data(text)), (line, closing)))
     });
-    Ok(Sse::new(messages).keep_alive(KeepAlive::new().interval(QUIET)))
+    Sse::new(messages).keep_alive(KeepAlive::new().interval(QUIET)).into_response()
 }
 
 impl Calls for Api {

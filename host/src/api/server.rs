@@ -1,22 +1,26 @@
 //! Connections. Each stays with one thread, from its first request to its last, and each thread has a runtime of its own:
 //! an answer is then most often written by the thread that read the request, and no other is woken for it.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::TcpStream as StdStream;
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tower_service::Service as _;
 
-use super::{Options, router};
-use crate::partition::Partition;
-use crate::protocol::Post;
+use super::bodies;
 
 /// How long a client may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(30);
@@ -26,19 +30,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 const BREATHER: Duration = Duration::from_millis(50);
 
 /// Serve until `shutdown` completes, then answer what is under way. Whoever waits for something that takes longer is
-/// told how it stands.
-pub async fn serve(
-    host: Partition,
-    post: Post,
+/// told how it stands: `close` says so to all who are to know.
+pub(crate) async fn serve(
+    router: Router,
     listener: TcpListener,
-    options: Options,
+    close: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (close, closing) = watch::channel(false);
-    let service = TowerToHyperService::new(router(host, post, options, closing));
     let graceful = GracefulShutdown::new();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads: Vec<_> = (0..threads).map(|n| start_thread(n, service.clone())).collect::<io::Result<_>>()?;
+    let threads: Vec<_> = (0..threads).map(|n| start_thread(n, router.clone())).collect::<io::Result<_>>()?;
     let mut shutdown = std::pin::pin!(shutdown);
     let mut threads_in_turn = threads.iter().cycle();
     loop {
@@ -69,11 +70,15 @@ pub async fn serve(
     Ok(())
 }
 
+async fn answer(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    match bodies::read_small(request).await {
+        Ok(request) => router.call(request).await,
+        Err(refusal) => Ok(refusal),
+    }
+}
+
 /// A thread that serves the connections that it is given, until there are no more to come and all have ended.
-fn start_thread(
-    number: usize,
-    service: TowerToHyperService<axum::Router>,
-) -> io::Result<mpsc::UnboundedSender<(StdStream, Watcher)>> {
+fn start_thread(number: usize, router: Router) -> io::Result<mpsc::UnboundedSender<(StdStream, Watcher)>> {
     let (given, mut connections) = mpsc::unbounded_channel::<(StdStream, Watcher)>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = async move {
@@ -86,7 +91,9 @@ fn start_thread(
                 connection = connections.recv() => {
                     let Some((stream, watcher)) = connection else { break };
                     let Ok(stream) = TcpStream::from_std(stream) else { continue };
-                    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+                    let router = router.clone();
+                    let service = service_fn(move |request| answer(router.clone(), request));
+                    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
                     serving.spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!("a connection ended early: {error}");

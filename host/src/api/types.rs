@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::partition::Partition;
+
 /// Any JSON, as it was written.
 type Json = Box<RawValue>;
 
@@ -64,6 +66,10 @@ pub(super) struct PromiseDocument {
     settled_at_ms: Option<u64>,
     #[serde(flatten)]
     execution: Option<ExecutionPart>,
+    /// The execution that is held because of which this one doesn't go on: itself, or one below that it waits for. Not in
+    /// lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_at: Option<String>,
 }
 
 /// What an execution has beyond a promise.
@@ -91,6 +97,12 @@ impl PromiseDocument {
         PromiseDocument::new(promise, usize::MAX)
     }
 
+    /// All of it, and why it doesn't go on if something is held.
+    pub(super) fn explained(promise: &Promise, host: &Partition) -> PromiseDocument {
+        let held_at = host.held_at(promise).map(|id| id.to_string());
+        PromiseDocument { held_at, ..PromiseDocument::whole(promise) }
+    }
+
     /// For a list: long values are left out.
     pub(super) fn brief(promise: &Promise) -> PromiseDocument {
         PromiseDocument::new(promise, LISTED_BYTES)
@@ -108,6 +120,7 @@ impl PromiseDocument {
             PromiseKind::Sleep => ("sleep", None),
             PromiseKind::Step { name } => ("step", Some(name.clone())),
             PromiseKind::Http { head, .. } => ("http", Some(head.to_string())),
+            PromiseKind::Remote { id, .. } => ("remote", Some(id.to_string())),
         };
         PromiseDocument {
             id: promise.id.to_string(),
@@ -124,6 +137,7 @@ impl PromiseDocument {
             timeout_at_ms: promise.timeout_at,
             settled_at_ms: promise.settled_at,
             execution: promise.execution.as_deref().map(ExecutionPart::of),
+            held_at: None,
         }
     }
 }
@@ -377,7 +391,8 @@ impl LogDocument {
 pub(super) struct InvokeQuery {
     /// Of the execution. The same id again attaches to the same execution. The header `Idempotency-Key` does the same.
     pub(super) id: Option<String>,
-    /// How long to wait for the result: 60,000 unless said, at most 300,000, 0 for not at all.
+    /// How long to wait for the result: 60,000 unless said, at most 300,000, 0 for not at all. The wait is over as well when
+    /// it, or what it waits for, is held.
     pub(super) wait_ms: Option<u64>,
     /// From now to its deadline.
     pub(super) timeout_ms: Option<u64>,
@@ -388,7 +403,7 @@ pub(super) struct InvokeQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
-    /// How long to wait until it is settled, at most 300,000. 0 unless said.
+    /// How long to wait until it is settled, or it or what it waits for is held, at most 300,000. 0 unless said.
     pub(super) wait_ms: Option<u64>,
 }
 

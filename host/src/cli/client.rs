@@ -102,7 +102,7 @@ impl Client {
 
     /// Ask for something to be removed. Removing a large tree takes a while.
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Failure> {
-        let request = self.agent.delete(format!("{}{path}", self.url));
+        let request = self.authorized(self.agent.delete(format!("{}{path}", self.url)));
         let request = request.config().timeout_recv_response(Some(Duration::from_secs(600))).build();
         self.understand(request.call())
     }
@@ -124,7 +124,7 @@ impl Client {
 
     /// Ask for a file.
     pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        let request = self.agent.get(format!("{}{path}", self.url));
+        let request = self.authorized(self.agent.get(format!("{}{path}", self.url)));
         let request = request.config().timeout_recv_response(Some(ANSWER)).build();
         let mut response = request.call().map_err(|error| self.no_answer(error))?;
         if !response.status().is_success() {

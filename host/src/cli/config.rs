@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::units::{Size, Span};
 use crate::partition::{self, HoldCrashes};
 use crate::runtime::Limits;
-use crate::{api, outbound};
+use crate::{api, cluster, outbound};
 
 /// What is logged: `info`, or a filter such as `host=debug`.
 pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
@@ -25,6 +25,10 @@ pub(super) const LOG_VARIABLE: &str = "HOST_LOG";
 const KILL_VARIABLE: &str = "HOST_KILL_AT";
 /// Promises that are kept in memory. They are about 1 KiB each; those that aren't are read from the store when needed.
 const PROMISES: usize = 20_000;
+/// What a cluster is called if nothing is said.
+pub(super) const CLUSTER_NAME: &str = "default";
+/// A lease is renewed five times while it lasts, over the network.
+const SHORTEST_LEASE: Duration = Duration::from_millis(500);
 
 /// What can be set. Everything is optional here; the defaults are in [`Settings::resolve`].
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -50,7 +54,8 @@ pub(super) struct Settings {
     /// How long a task that was offered to workers is left to them before it is offered again [default: 5s]
     #[arg(long, env = "HOST_TASK_RETRY", value_name = "DURATION")]
     task_retry: Option<Span>,
-    /// A token that every request has to carry; without one, everybody may ask anything
+    /// A token that every request has to carry, but for /health, /ready, /metrics and /openapi.json; without one, everybody
+    /// may ask anything
     #[arg(long, env = "HOST_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// For tests: let clients of the promise protocol set the time and forget everything
@@ -65,7 +70,20 @@ pub(super) struct Settings {
     #[serde(default, deserialize_with = "by_name")]
     retention_of: Option<Vec<(String, Span)>>,
 
-    /// Threads that run functions [default: one per core]
+    /// The database of a cluster, which this host takes part in: postgres://USER:PASSWORD@HOST/NAME
+    #[arg(long, env = "HOST_CLUSTER", value_name = "URL", help_heading = "Cluster", hide_env_values = true)]
+    cluster: Option<String>,
+    /// What the cluster is called; the database of another one is refused [default: default]
+    #[arg(long, env = "HOST_CLUSTER_NAME", value_name = "NAME", help_heading = "Cluster")]
+    cluster_name: Option<String>,
+    /// Where the other nodes of the cluster reach this one; it listens there for them alone
+    #[arg(long, env = "HOST_ADVERTISE", value_name = "ADDR", help_heading = "Cluster")]
+    advertise: Option<String>,
+    /// How long a node that says nothing counts as alive; then others take over what it had [default: 5s]
+    #[arg(long, env = "HOST_LEASE", value_name = "DURATION", help_heading = "Cluster")]
+    lease: Option<Span>,
+
+    /// Threads that run functions, and as many more for those that compute for long [default: one per core]
     #[arg(long, env = "HOST_WORKERS", value_name = "N", help_heading = "Resources")]
     workers: Option<usize>,
     /// Executions kept in memory; those beyond are put away while they wait [default: 1000]
@@ -80,14 +98,14 @@ pub(super) struct Settings {
     /// Executions and promises that may wait to be run or stored before new ones are turned away [default: 100000]
     #[arg(long, env = "HOST_BACKLOG", value_name = "N", help_heading = "Resources")]
     backlog: Option<usize>,
-    /// How long a new execution may wait for a thread before others are turned away [default: 1s]
+    /// How long an execution may wait for a thread before new calls are turned away [default: 1s]
     #[arg(long, env = "HOST_QUEUE_LIMIT", value_name = "DURATION", help_heading = "Resources")]
     queue_limit: Option<Span>,
 
     /// The memory of an execution [default: 128MiB]
     #[arg(long, env = "HOST_MEMORY_LIMIT", value_name = "SIZE", help_heading = "Limits")]
     memory_limit: Option<Size>,
-    /// The native stack of an execution [default: 1MiB]
+    /// The stack of an execution [default: 1MiB]
     #[arg(long, env = "HOST_STACK_LIMIT", value_name = "SIZE", help_heading = "Limits")]
     stack_limit: Option<Size>,
     /// How long an execution may compute without waiting for anything [default: 10s]
@@ -96,7 +114,7 @@ pub(super) struct Settings {
     /// What an execution may print [default: 1MiB]
     #[arg(long, env = "HOST_OUTPUT_LIMIT", value_name = "SIZE", help_heading = "Limits")]
     output_limit: Option<Size>,
-    /// The arguments of a call, a result, a promise's value [default: 1MiB]
+    /// The arguments of a call, a result, a promise's value, the body of a request or an answer [default: 1MiB]
     #[arg(long, env = "HOST_PAYLOAD_LIMIT", value_name = "SIZE", help_heading = "Limits")]
     payload_limit: Option<Size>,
     /// A component, as uploaded [default: 64MiB]
@@ -130,6 +148,8 @@ pub(super) struct Config {
     pub(super) limits: Limits,
     /// What the API needs to know.
     pub(super) api: api::Options,
+    /// The cluster that it takes part in.
+    pub(super) cluster: Option<cluster::Options>,
 }
 
 impl Settings {
@@ -153,6 +173,10 @@ impl Settings {
             debug: self.debug.or(other.debug),
             retention: self.retention.or(other.retention),
             retention_of: self.retention_of.or(other.retention_of),
+            cluster: self.cluster.or(other.cluster),
+            cluster_name: self.cluster_name.or(other.cluster_name),
+            advertise: self.advertise.or(other.advertise),
+            lease: self.lease.or(other.lease),
             workers: self.workers.or(other.workers),
             sessions: self.sessions.or(other.sessions),
             sessions_memory: self.sessions_memory.or(other.sessions_memory),
@@ -238,7 +262,25 @@ impl Settings {
             debug: self.debug.unwrap_or(false),
         };
         let listen = self.listen.unwrap_or_else(|| "127.0.0.1:7700".into());
-        let config = Config { listen, partition, limits, api };
+        let lease = self.lease.map_or(Duration::from_secs(5), |span| span.0);
+        let name = self.cluster_name.as_deref().map(cluster_name).transpose().map_err(Failure::Usage)?;
+        if name.is_some() && self.cluster.is_none() {
+            return Err(Failure::Usage("cluster-name means nothing without cluster".into()));
+        }
+        let name = name.unwrap_or_else(|| CLUSTER_NAME.into());
+        let cluster = match (self.cluster, self.advertise) {
+            (Some(database), Some(advertise)) => {
+                let (partition, api) = (partition.clone(), api.clone());
+                Some(cluster::Options { database, name, advertise, lease, partition, api })
+            }
+            (Some(_), None) => {
+                let what = "cluster needs advertise: the address where the other nodes reach this one";
+                return Err(Failure::Usage(what.into()));
+            }
+            (None, Some(_)) => return Err(Failure::Usage("advertise means nothing without cluster".into())),
+            (None, None) => None,
+        };
+        let config = Config { listen, partition, limits, api, cluster };
         config.check()?;
         Ok(config)
     }
@@ -248,6 +290,15 @@ impl Settings {
 fn retention_of(text: &str) -> Result<(String, Span), String> {
     let (name, span) = text.split_once('=').ok_or("it is written FUNCTION=DURATION, such as charge=90d")?;
     Ok((name.trim().to_owned(), span.parse()?))
+}
+
+/// What a cluster can be called: it is shown, and typed.
+pub(super) fn cluster_name(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    match (1..=63).contains(&text.len()) && is_plain {
+        true => Ok(text.to_owned()),
+        false => Err("a cluster's name has letters, digits, dots, dashes and underscores, 63 at most".into()),
+    }
 }
 
 /// A table of names.
@@ -278,6 +329,14 @@ impl Config {
             let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
             host == "localhost" || address.is_ok_and(|address| address.is_loopback())
         };
+        if let Some(cluster) = &self.cluster {
+            if cluster.lease < SHORTEST_LEASE {
+                return Err(Failure::Usage(format!("lease can't be shorter than {SHORTEST_LEASE:?}")));
+            }
+            if api.debug {
+                return Err(Failure::Usage("a cluster has no debug surface: its nodes keep their own time".into()));
+            }
+        }
         if api.debug && api.token.is_none() && !is_here(&self.listen) {
             return Err(Failure::Usage(format!(
                 "with debug, whoever reaches {} can let this host forget everything: set a token, or listen on 127.0.0.1",
@@ -352,6 +411,7 @@ mod tests {
             ("--data", config.partition.data.display().to_string()),
             ("--listen", config.listen),
             ("--sessions", config.limits.sessions.to_string()),
+            ("--cluster-name", CLUSTER_NAME.to_owned()),
             ("--cache", size(config.partition.cache_bytes)),
             ("--backlog", config.partition.backlog.to_string()),
             ("--memory-limit", size(config.limits.memory_bytes)),

@@ -16,7 +16,8 @@ use super::{Context, Ending};
 /// Configure functions: variables, secrets, what they may send requests to, and limits
 ///
 /// A change is for executions that start from then on; those under way keep what they started with. With --component, the
-/// name is that of a component, and the configuration that of all its functions, unless theirs says otherwise.
+/// name is that of a component, and the configuration that of all its functions: a function's own variables come before it,
+/// what either allows is allowed, and of limits the smaller holds.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     host config set transfer CURRENCY=EUR --allow api.bank.example\n  \
@@ -49,7 +50,7 @@ enum Action {
         #[arg(long, value_name = "HOST")]
         allow: Vec<String>,
         /// What it may use, where that is less than the host allows: cpu, memory, tables, output, payload,
-        /// pending-steps, journal-entries, journal-bytes, children
+        /// pending-steps, journal-entries, journal-bytes, children, stack
         #[arg(long, value_name = "NAME=VALUE")]
         limit: Vec<String>,
     },
@@ -176,7 +177,7 @@ fn amount(name: &str, text: &str) -> Result<u64, Failure> {
     }
     let amount = match name {
         "cpu" => text.parse::<Span>().map(|span| span.0.as_millis() as u64),
-        "memory" | "output" | "payload" | "journal-bytes" => text.parse::<Size>().map(|size| size.0 as u64),
+        "memory" | "output" | "payload" | "journal-bytes" | "stack" => text.parse::<Size>().map(|size| size.0 as u64),
         _ => Err(format!("{text:?} is not a number")),
     };
     amount.map_err(|what| Failure::Usage(format!("the limit {name}: {what}")))

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::replay;
 
 /// Any JSON, as it was written: numbers of any size keep their digits.
 pub(super) type Json = Box<RawValue>;
@@ -41,6 +43,7 @@ pub(super) struct Promise {
     pub(super) component: Option<String>,
     pub(super) task: Option<String>,
     pub(super) held: Option<String>,
+    pub(super) held_at: Option<String>,
     pub(super) steps: Option<u32>,
     pub(super) entries: Option<u32>,
 }
@@ -118,7 +121,7 @@ pub(super) struct Parameter {
 }
 
 /// What became of a component's executions, or would.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct Report {
     pub(super) digest: String,
     pub(super) name: String,
@@ -128,7 +131,7 @@ pub(super) struct Report {
 }
 
 /// What became of the executions of a function, or would.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct Tally {
     pub(super) name: String,
     pub(super) unfinished: Counts,
@@ -136,15 +139,16 @@ pub(super) struct Tally {
 }
 
 /// How many executions there are of either kind.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct Counts {
     pub(super) same: u64,
     pub(super) differ: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<Difference>,
 }
 
 /// Where an execution would do something else.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 pub(super) struct Difference {
     pub(super) id: String,
     pub(super) entry: u32,
@@ -154,6 +158,33 @@ pub(super) struct Difference {
 }
 
 impl Report {
+    /// Of executions that were replayed here.
+    pub(super) fn of(component: &machine::Component, report: &replay::Report) -> Report {
+        let counts = |same, differ, first: &Option<(machine::Id, replay::Difference)>| Counts {
+            same,
+            differ,
+            first: first.as_ref().map(|(id, difference)| Difference {
+                id: id.to_string(),
+                entry: difference.position,
+                recorded: difference.recorded_text(),
+                observed: difference.observed_text(),
+                at: difference.stack.clone(),
+            }),
+        };
+        let tally = |(name, tally): (&String, &replay::Tally)| Tally {
+            name: name.clone(),
+            unfinished: counts(tally.same, tally.differ, &tally.first),
+            finished: counts(tally.finished_same, tally.finished_differ, &tally.finished_first),
+        };
+        Report {
+            digest: component.digest.to_string(),
+            name: component.name.clone(),
+            version: component.version.clone(),
+            complete: report.is_complete,
+            functions: report.functions.iter().map(tally).collect(),
+        }
+    }
+
     /// How many unfinished executions would do something else.
     pub(super) fn differ(&self) -> u64 {
         self.functions.iter().map(|function| function.unfinished.differ).sum()

@@ -14,6 +14,8 @@ pub(super) enum Happening {
     Entry(Entry),
     /// It wrote a line.
     Line(Line),
+    /// Nothing that could be told, for a while or just now.
+    Nothing,
 }
 
 /// How far somebody has seen an execution. A stream that broke goes on from there.
@@ -58,6 +60,7 @@ impl Seen {
                     let document = client.read(&event.data)?;
                     return Ok(Some(Answer { text: event.data, document }));
                 }
+                "" => show(Happening::Nothing)?,
                 // Of a newer host.
                 _ => {}
             }
@@ -66,7 +69,7 @@ impl Seen {
     }
 }
 
-/// An event: its name, and its data.
+/// An event: its name, and its data. A comment has neither.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Event {
     name: String,
@@ -85,7 +88,7 @@ impl<R: Read> Events<R> {
 
     /// The next event. One that the stream ends in the middle of is none.
     fn next(&mut self) -> std::io::Result<Option<Event>> {
-        let mut event = Event::default();
+        let (mut event, mut is_comment) = (Event::default(), false);
         let mut line = String::new();
         loop {
             line.clear();
@@ -94,8 +97,7 @@ impl<R: Read> Events<R> {
             }
             let line = line.trim_end_matches(['\n', '\r']);
             if line.is_empty() {
-                if event.data.is_empty() {
-                    // A comment's end.
+                if event.data.is_empty() && !is_comment {
                     continue;
                 }
                 return Ok(Some(event));
@@ -109,7 +111,8 @@ impl<R: Read> Events<R> {
                     event.data.push('\n');
                     event.data.push_str(value);
                 }
-                // A comment, or a field that means nothing to us.
+                "" => is_comment = true,
+                // A field that means nothing to us.
                 _ => {}
             }
         }
@@ -125,7 +128,9 @@ mod tests {
         let stream = ":\n\nevent: log\r\ndata: {\"a\":1}\r\n\r\n: quiet\n\nevent:settled\ndata:1\ndata: 2\n\nevent: log\ndata: 3\n";
         let mut events = Events::new(stream.as_bytes());
         let event = |name: &str, data: &str| Some(Event { name: name.into(), data: data.into() });
+        assert_eq!(events.next().unwrap(), event("", ""), "a comment");
         assert_eq!(events.next().unwrap(), event("log", "{\"a\":1}"));
+        assert_eq!(events.next().unwrap(), event("", ""), "another one");
         assert_eq!(events.next().unwrap(), event("settled", "1\n2"));
         assert_eq!(events.next().unwrap(), None);
     }

@@ -27,6 +27,9 @@ pub(super) enum Failure {
     /// A capsule was refused, or doesn't replay.
     #[error("{0}")]
     Capsule(String),
+    /// What is waited for doesn't go on by itself.
+    #[error("{0}")]
+    Held(String),
     /// Nothing was sent: nobody listens there.
     #[error(
         "there is no host at {url}: {reason}\n(start one with `host serve`, or say where it is with --url or HOST_URL)"
@@ -82,6 +85,7 @@ impl Failure {
             | Failure::Lost { .. }
             | Failure::Refused { .. }
             | Failure::Misunderstood { .. } => 3,
+            Failure::Held(_) => 4,
         }
     }
 
@@ -93,6 +97,7 @@ impl Failure {
             Failure::Serve(_) => "serve",
             Failure::Test(_) => "test",
             Failure::Capsule(_) => "capsule",
+            Failure::Held(_) => "held",
             Failure::Unreachable { .. } => "unreachable",
             Failure::Lost { .. } => "connection_lost",
             Failure::Refused { code, .. } => code,

@@ -12,7 +12,7 @@ use super::{Context, Ending, times};
 
 /// Show an execution
 ///
-/// With --wait, the exit status is that of `host invoke`: 1 if it has no result.
+/// With --wait, the exit status is that of `host invoke`: 1 if it has no result, 4 if it is held.
 #[derive(Args)]
 #[command(after_help = "Example:\n  host get transfer-7 --wait")]
 pub(super) struct Get {

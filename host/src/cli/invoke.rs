@@ -21,7 +21,7 @@ pub(super) const WAIT_MS: u64 = 60_000;
 ///
 /// The result is printed on stdout. On a terminal the steps and the log are shown on stderr as they happen. The exit
 /// status is 0 if there is a result, and 1 if the function failed: it returned an error, crashed, timed out or was
-/// canceled.
+/// canceled. It is 4 if the execution is held, or waits for one that is: then it goes on when somebody resumes that.
 ///
 /// The call goes on whatever happens to this command. If the host goes away, the command waits until it is back.
 #[derive(Args)]
@@ -94,6 +94,7 @@ impl Call<'_> {
             let answer = self.ask(WAIT_MS)?;
             patience.reached();
             is_known = true;
+            must_go_on(self.context, &answer.document)?;
             Ok(Some(answer).filter(|answer| !answer.document.is_pending()))
         })
     }
@@ -113,6 +114,10 @@ impl Call<'_> {
                 let at_ms = match &happening {
                     Happening::Entry(entry) => entry.at_ms,
                     Happening::Line(line) => Some(line.at_ms),
+                    Happening::Nothing => {
+                        let path = format!("/v1/promises/{}", segment(self.id));
+                        return must_go_on(self.context, &self.context.client.get::<Promise>(&path, &[])?.document);
+                    }
                 };
                 let since = |at_ms: u64| at_ms.saturating_sub(began.unwrap_or(at_ms));
                 // Entries without a time of their own happened at that of the one before.
@@ -120,6 +125,7 @@ impl Call<'_> {
                 screen.note(&match &happening {
                     Happening::Entry(entry) => paint.entry(entry, elapsed),
                     Happening::Line(line) => paint.line_between(line, elapsed),
+                    Happening::Nothing => return Ok(()),
                 });
                 Ok(())
             })
@@ -134,7 +140,31 @@ pub(super) fn look(context: &Context, id: &str, patience: &mut Patience) -> Resu
     let query: Query = &[("wait_ms", wait_ms.to_string())];
     let answer = context.client.get::<Promise>(&format!("/v1/promises/{}", segment(id)), query)?;
     patience.reached();
+    must_go_on(context, &answer.document)?;
     Ok(Some(answer).filter(|answer| !answer.document.is_pending()))
+}
+
+/// Fails if something is pending because it is held, or because something that it called is.
+fn must_go_on(context: &Context, promise: &Promise) -> Result<(), Failure> {
+    if let Some(reason) = &promise.held {
+        return Err(held(&promise.id, &promise.id, reason));
+    }
+    let Some(below) = &promise.held_at else { return Ok(()) };
+    match context.client.get::<Promise>(&format!("/v1/promises/{}", segment(below)), &[])?.document.held {
+        Some(reason) => Err(held(&promise.id, below, &reason)),
+        None => Ok(()),
+    }
+}
+
+fn held(id: &str, held: &str, reason: &str) -> Failure {
+    // Line by line: what a guest wrote mustn't steer the terminal.
+    let reason: Vec<_> = reason.lines().map(safe).collect();
+    let (id, held, reason) = (safe(id), safe(held), reason.join("\n"));
+    let what = if id == held { format!("{id} is held") } else { format!("{id} waits for {held}, which is held") };
+    Failure::Held(format!(
+        "{what}: {reason}\n(nothing is lost: upload a component that is mended, and `host resume {held}` lets it go on where \
+         it stopped; `host cancel {held}` ends it)"
+    ))
 }
 
 /// Print what became of a call: its result on stdout, or why there is none on stderr.

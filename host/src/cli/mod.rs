@@ -8,6 +8,7 @@
 //!   what looks (`check`, `test`, …): it found what it looks for
 //! - 2: the command doesn't make sense as it was given
 //! - 3: the host can't be reached, or refused
+//! - 4: what is waited for is held, and goes on when somebody sees to it
 //!
 //! The verbs know HTTP only. What they need to know of the documents that travel is in `documents`, apart from what the
 //! server calls them: a client that is older or newer than its host shows what it understands.
@@ -26,6 +27,8 @@ mod get;
 mod invoke;
 mod journal;
 mod logs;
+mod migrate;
+mod nodes;
 mod patience;
 mod promises;
 mod remove;
@@ -94,6 +97,9 @@ enum Verb {
     Cancel(cancel::Cancel),
     Remove(remove::Remove),
     Promises(promises::Promises),
+    Nodes(nodes::Nodes),
+    Partitions(nodes::Partitions),
+    Migrate(migrate::Migrate),
 }
 
 /// What every verb has.
@@ -133,12 +139,14 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
     let verb = match cli.verb {
         Verb::Serve(verb) => return verb.run(&screen),
         Verb::Test(verb) => return verb.run(&screen),
+        Verb::Migrate(verb) => return verb.run(&screen),
         verb => verb,
     };
     let context = Context { client: Client::new(&cli.url)?, screen };
     match verb {
         Verb::Serve(verb) => verb.run(&context.screen),
         Verb::Test(verb) => verb.run(&context.screen),
+        Verb::Migrate(verb) => verb.run(&context.screen),
         Verb::Upload(verb) => verb.run(&context),
         Verb::Check(verb) => verb.run(&context),
         Verb::Upgrade(verb) => verb.run(&context),
@@ -157,6 +165,8 @@ fn run(cli: Cli) -> Result<Ending, Failure> {
         Verb::Cancel(verb) => verb.run(&context),
         Verb::Remove(verb) => verb.run(&context),
         Verb::Promises(verb) => verb.run(&context),
+        Verb::Nodes(verb) => verb.run(&context),
+        Verb::Partitions(verb) => verb.run(&context),
     }
 }
 

@@ -11,7 +11,7 @@ use super::client::segment;
 use super::failure::Failure;
 use super::screen::{Paint, safe};
 use super::{Context, Ending, times};
-use crate::replay::{Capsule, CapsuleError, History, Walk, outstanding};
+use crate::replay::{Capsule, CapsuleError, History, Opened, Secrets, Walk, outstanding};
 
 /// Run an execution again, offline, and look into it at any entry of its journal
 ///
@@ -32,12 +32,42 @@ pub(super) struct Replay {
     /// Of a capsule: another execution in it than the one at its top
     #[arg(long, value_name = "ID")]
     execution: Option<String>,
+    #[command(flatten)]
+    secrets: SecretsGiven,
+}
+
+/// Values of secrets, which no capsule has.
+#[derive(Args)]
+pub(super) struct SecretsGiven {
+    /// The value of a secret that the execution was given, where it does more with it than pass it on; without one, the
+    /// value is that of the environment variable of this name
+    #[arg(long = "secret", value_name = "NAME[=VALUE]")]
+    given: Vec<String>,
+}
+
+impl SecretsGiven {
+    pub(super) fn read(&self) -> Result<Secrets, Failure> {
+        let read = |text: &String| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => match std::env::var(text) {
+                Ok(value) => Ok((text.clone(), value)),
+                Err(error) => {
+                    Err(Failure::Usage(format!("the secret {text} can't be taken from the environment: {error}")))
+                }
+            },
+        };
+        self.given.iter().map(read).collect()
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.given.is_empty()
+    }
 }
 
 /// Write an execution into a capsule: its component, journal and all below it, in one file
 ///
 /// Anybody can replay it on another machine, without a host: `host replay FILE`. What is in it was all that its functions
-/// saw: look at it before you give it away. The hash that is told on stderr stands for the whole of it.
+/// saw, but for the values of secrets that they were configured with: look at it before you give it away. The hash that is told on stderr stands for the whole of it.
 #[derive(Args)]
 #[command(after_help = "Example:\n  host export transfer-7 > transfer-7.capsule")]
 pub(super) struct Export {
@@ -69,19 +99,20 @@ impl Replay {
             false => context.client.bytes(&format!("/v1/executions/{}/capsule", segment(&self.what)))?,
         };
         let (capsule, hash) = Capsule::read(&file).map_err(failed)?;
-        let (runtime, programs) = capsule.prepare().map_err(failed)?;
-        let verified = capsule.verify(&runtime, &programs).map_err(failed)?;
+        let opened = Opened::new(&capsule, &self.secrets.read()?).map_err(|error| match error {
+            error @ CapsuleError::NoSecret { .. } => Failure::Usage(error.to_string()),
+            error => failed(error),
+        })?;
+        let verified = opened.verify().map_err(failed)?;
         let id = self.execution.as_deref().unwrap_or(&capsule.manifest.root);
         let missing = || Failure::Usage(format!("there is no execution {id:?} in it"));
-        let (history, _) = capsule.history(&runtime, id).ok_or_else(missing)?;
+        let (history, program, _) = opened.history(id).ok_or_else(missing)?;
         let last = history.entries.len().saturating_sub(1);
         let to = self.to.unwrap_or(last);
         if to > last {
             return Err(Failure::Usage(format!("{id:?} has no entry {to}: the last one is {last}")));
         }
-        let digest = machine::Basis::of(&history.entries).map(|basis| basis.component).ok_or_else(missing)?;
-        let program = programs.get(&digest).ok_or_else(missing)?;
-        let walk = Walk::through(&runtime, program, &history, to + 1)
+        let walk = Walk::through(&opened.runtime, program, &history, to + 1)
             .map_err(|difference| Failure::Capsule(difference.to_string()))?;
         let shown = Shown { history: &history, to, walk, hash, verified, executions: capsule.executions.len() };
         context.screen.show(&shown.json().to_string(), || shown.text(context.screen.out))?;

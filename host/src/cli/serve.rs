@@ -5,15 +5,19 @@ use std::io::{self, IsTerminal};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use machine::PARTITIONS;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::Ending;
 use super::config::{Config, LOG_VARIABLE, Settings, unknown_variables};
 use super::failure::Failure;
 use super::screen::Screen;
+use crate::cluster::Node;
 use crate::partition::Partition;
 use crate::protocol::Post;
 use crate::runtime::Runtime;
@@ -50,8 +54,30 @@ impl Serve {
         // First, because it costs nothing and is what fails most often.
         let listener = listen(&config.listen)?;
         let failed = |what: &str, error: &dyn std::error::Error| Failure::Serve(format!("{what}: {error}"));
-        let runtime = Runtime::new(config.limits.clone()).map_err(|error| failed("the host can't start", &error))?;
+        let mut limits = config.limits.clone();
+        if config.cluster.is_some() {
+            // Each partition keeps some, and few are busy at a time: what is set aside is address space alone.
+            limits.sessions = limits.sessions.saturating_mul(4).max(PARTITIONS as u32 * 8);
+        }
+        let runtime = Runtime::new(limits).map_err(|error| failed("the host can't start", &error))?;
+        if config.cluster.is_some() {
+            // Its lease is kept by whichever thread has time for it.
+            let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("node").build();
+            let tokio = tokio.map_err(|error| failed("the threads of the node can't be started", &error))?;
+            let ending = tokio.block_on(serve_cluster(screen, config, runtime, listener));
+            // What waits for a database that doesn't answer would wait for ever. It was never acknowledged.
+            tokio.shutdown_timeout(Duration::from_secs(2));
+            return ending;
+        }
         let data = config.partition.data.display().to_string();
+        let cluster = crate::cluster::cluster_of(&config.partition.data);
+        if let Some(name) =
+            cluster.map_err(|error| failed(&format!("the data directory {data} can't be opened"), &error))?
+        {
+            return Err(Failure::Serve(format!(
+                "{data} is the data of a node of the cluster {name:?}: say which with --cluster, or take another directory"
+            )));
+        }
         // It accepts connections, sends requests to other systems and waits for signals; connections are served by threads
         // of their own.
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -63,6 +89,44 @@ impl Serve {
     }
 }
 
+/// Serve as a node of a cluster.
+async fn serve_cluster(
+    screen: &Screen,
+    mut config: Config,
+    runtime: Runtime,
+    listener: TcpListener,
+) -> Result<Ending, Failure> {
+    let options = config.cluster.take().expect("the caller has looked");
+    let listener = prepare(listener)?;
+    let shutdown = asked_to_stop().map_err(|error| Failure::Serve(format!("signals can't be caught: {error}")))?;
+    let address = listener.local_addr().map_or(config.listen, |address| address.to_string());
+    let (close, closing) = watch::channel(false);
+    let peers = options.advertise.clone();
+    let url = format!("http://{address}");
+    let node = Node::join(options, runtime, url.clone(), closing)
+        .await
+        .map_err(|error| Failure::Serve(format!("the host can't take part in the cluster: {error:#}")))?;
+    let ready = serde_json::json!({ "url": url, "peers": peers });
+    // Nobody may be reading, and that is no reason not to serve.
+    let _ = screen.show(&ready.to_string(), || format!("serving on {url}, for other nodes on {peers}"));
+    let leaving = node.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // What comes in meanwhile is answered, by this node or by those that take over.
+        leaving.leave().await;
+    };
+    crate::api::serve(node.router(), listener, close, shutdown)
+        .await
+        .map_err(|error| Failure::Serve(format!("the threads for connections can't be started: {error}")))?;
+    tracing::info!("stopped");
+    Ok(Ending::Well)
+}
+
+fn prepare(listener: TcpListener) -> Result<tokio::net::TcpListener, Failure> {
+    let prepared = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    prepared.map_err(|error| Failure::Serve(format!("the listening socket can't be used: {error}")))
+}
+
 async fn serve(
     screen: &Screen,
     config: Config,
@@ -70,11 +134,7 @@ async fn serve(
     post: Post,
     listener: TcpListener,
 ) -> Result<Ending, Failure> {
-    let prepare = || {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    };
-    let listener = prepare().map_err(|error| Failure::Serve(format!("the listening socket can't be used: {error}")))?;
+    let listener = prepare(listener)?;
     let shutdown = asked_to_stop().map_err(|error| Failure::Serve(format!("signals can't be caught: {error}")))?;
     let address = listener.local_addr().map_or(config.listen, |address| address.to_string());
     let data = config.partition.data.display().to_string();
@@ -85,8 +145,10 @@ async fn serve(
     if config.api.debug {
         tracing::warn!("started with --debug: whoever reaches this host can set its time and let it forget everything");
     }
-    post.open(partition.clone(), format!("http://{address}"), config.partition.outbound.clone());
-    let serving = crate::api::serve(partition.clone(), post, listener, config.api, shutdown);
+    post.open(Arc::new(partition.clone()), format!("http://{address}"), config.partition.outbound.clone());
+    let (close, closing) = watch::channel(false);
+    let router = crate::api::router(partition.clone(), post, config.api, closing);
+    let serving = crate::api::serve(router, listener, close, shutdown);
     tokio::select! {
         served = serving => {
             served.map_err(|error| Failure::Serve(format!("the threads for connections can't be started: {error}")))?;

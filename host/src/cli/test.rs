@@ -1,6 +1,6 @@
 //! `host test`: a function in a world of its own, without a host.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::screen::{Screen, fields, safe, short};
 use super::units::Span;
 use super::{Ending, times};
-use crate::testing::{Report, Test, TestError};
+use crate::testing::{Configuration, Report, Stub, Test, TestError};
 
 /// How much of a result is shown.
 const SHOWN_CHARS: usize = 300;
@@ -24,6 +24,10 @@ const SHOWN_CHARS: usize = 300;
 /// The exit status is 1 if not.
 ///
 /// What the function gives back, an error or a crash included, is for you to judge: --expect checks its result.
+///
+/// Requests over HTTP are answered by what --http says, an array such as [{"url": "https://bank.example/", "status": 200, "body":
+/// {"paid": true}}], and refused without it. One that a crash has left without an answer is sent again, with the same
+/// idempotency key; "again": {"status": 409} is how a system answers that doesn't know its keys.
 ///
 /// A promise that nobody settles times out. The execution's id is `test`, and its steps are `test:1` and so on.
 #[derive(Args)]
@@ -63,6 +67,14 @@ pub(super) struct TestVerb {
     /// Reject a promise, likewise
     #[arg(long, value_name = "ID[@DURATION]=VALUE")]
     reject: Vec<String>,
+    /// What answers requests: a JSON array of objects with url (what addresses begin with), and if needed method, status,
+    /// headers, body, error, after_ms, answers and again
+    #[arg(long, value_name = "FILE")]
+    http: Option<PathBuf>,
+    /// What a function is configured with, the tested one unless said: JSON as `host config list --json` prints it, with
+    /// the values of secrets
+    #[arg(long, value_name = "[FUNCTION=]FILE")]
+    config: Vec<String>,
     /// Fail if the result isn't this JSON value
     #[arg(long, value_name = "VALUE")]
     expect: Option<String>,
@@ -111,6 +123,19 @@ impl TestVerb {
             let outcome = if is_resolved { Outcome::Resolved(value) } else { Outcome::Rejected(value) };
             test = test.settle(id, outcome, after)?;
         }
+        let text = |path: &Path| {
+            let failed = |error| TestError::Setup(Failure::File { path: path.to_owned(), error }.to_string());
+            std::fs::read_to_string(path).map_err(failed)
+        };
+        let wrong = |path: &Path, what: String| TestError::Setup(format!("{}: {what}", path.display()));
+        if let Some(path) = &self.http {
+            test = test.http(Stub::read(&text(path)?).map_err(|what| wrong(path, what))?);
+        }
+        for config in &self.config {
+            let (function, path) = config.split_once('=').unwrap_or((&self.function, config));
+            let path = Path::new(path);
+            test = test.configure(function, Configuration::read(&text(path)?).map_err(|what| wrong(path, what))?);
+        }
         if let Some(record) = self.crash_at {
             test = test.crash_at(record);
         }
@@ -138,13 +163,21 @@ impl TestVerb {
         } else {
             "of as many".into()
         };
-        list.push(("crashes", format!("at {} boundaries {of}: all the same", report.crashes)));
+        let again = match report.sent_again {
+            0 => String::new(),
+            1 => "; a request was sent again, with its key".to_owned(),
+            n => format!("; requests were sent again {n} times, with their keys"),
+        };
+        list.push(("crashes", format!("at {} boundaries {of}: all the same{again}", report.crashes)));
         let varied = match report.varied {
             0 => String::new(),
             varied => format!("; what it did on the way differed in {varied}"),
         };
         list.push(("orders", format!("{} others: the same outcome{varied}", report.shuffles)));
         list.push(("seed", format!("{}, in {}", report.seed, times::duration(took_ms))));
+        if report.effects.refused > 0 {
+            list.push(("refused", "requests: what --http answers is allowed, and what --config allows".into()));
+        }
         fields(paint, &list)
     }
 }
@@ -175,6 +208,9 @@ fn json(report: &Report) -> serde_json::Value {
         "sleeps": effects.sleeps,
         "promises": effects.promises,
         "lines": effects.lines,
+        "requests": effects.requests,
+        "refused": effects.refused,
+        "sent_again": report.sent_again,
         "boundaries": report.boundaries,
         "crashes": report.crashes,
         "shuffles": report.shuffles,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::check::{read, show};
+use super::check::{mount, read, show};
 use super::client::{Answer, segment};
 use super::documents::{Component, Report};
 use super::failure::Failure;
@@ -25,6 +25,9 @@ pub(super) struct Upgrade {
     /// The name of a component, or a file to upload
     #[arg(value_name = "NAME|FILE")]
     what: String,
+    /// The name of a file that answers requests over HTTP, as for `host upload` [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    mount: Option<String>,
     /// How long it may take
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     time: Span,
@@ -34,7 +37,8 @@ impl Upgrade {
     pub(super) fn run(self, context: &Context) -> Result<Ending, Failure> {
         let path = Path::new(&self.what);
         let name = if path.extension().is_some_and(|extension| extension == "wasm") || path.is_file() {
-            context.client.upload::<Component>("/v1/components", &[], &read(path)?)?.document.name
+            let query: Vec<_> = mount(self.mount.as_deref(), path).map(|mount| ("mount", mount)).into_iter().collect();
+            context.client.upload::<Component>("/v1/components", &query, &read(path)?)?.document.name
         } else {
             self.what
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::check::read;
+use super::check::{mount, read};
 use super::client::{Answer, items_json};
 use super::documents::Component;
 use super::failure::Failure;
@@ -24,7 +24,7 @@ pub(super) struct Upload {
     /// Refuse one on which an execution under way would not go on unchanged; see `host check`
     #[arg(long)]
     check: bool,
-    /// Where a component is served that answers requests over HTTP (that exports wasi:http/incoming-handler): at
+    /// Where a component is served that answers requests over HTTP (that exports the handler of wasi:http): at
     /// /http/NAME/ [default: the file's name]
     #[arg(long, value_name = "NAME")]
     mount: Option<String>,
@@ -36,8 +36,7 @@ impl Upload {
         let mut documents = Vec::new();
         for path in &self.files {
             let wasm = read(path)?;
-            let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            let mount = self.mount.clone().or_else(stem).map(|mount| ("mount", mount));
+            let mount = mount(self.mount.as_deref(), path).map(|mount| ("mount", mount));
             let check = self.check.then(|| ("check", "true".to_owned()));
             let query: Vec<_> = mount.into_iter().chain(check).collect();
             let answer: Answer<Component> =

@@ -9,6 +9,7 @@
 //!   told of; or there is something behind it that says that it was durable, and it is damaged.
 //! - To that end a mark follows a flush: on a page of its own, so that what damages the last frame doesn't damage the
 //!   mark. It is flushed with the next frame, and needn't be before.
+//! - A file is a whole number of chunks long, at any moment. Of what was added last some may be missing: that reads as zeros.
 //! - The numbers of frames ascend. What is left in a file of the last time that it was written has lower numbers than
 //!   all that is in use.
 
@@ -101,6 +102,14 @@ impl EmbeddedLog {
             return Err(StoreError::Damaged { path: files[current].path.clone(), what });
         }
         found.sort_by_key(|group| group.first);
+        let mut next = applied + 1;
+        for group in found.iter().filter(|group| group.last() > applied) {
+            if group.first > next {
+                let what = format!("records {next} to {} are in none of {NAMES:?}", group.first - 1);
+                return Err(StoreError::Damaged { path: directory.into(), what });
+            }
+            next = group.last() + 1;
+        }
         let log = EmbeddedLog { files, current, seed, disk: disk.clone(), found, frame: Vec::new() };
         // A host that was killed has left what it had written to the system. What is found here is built upon.
         let flushed = log.files.iter().try_for_each(|file| file.file.sync_data());
@@ -200,11 +209,7 @@ impl LogFile {
             if !follows || header.count == 0 {
                 break;
             }
-            header.check_format().map_err(|error| StoreError::Row {
-                table: "log",
-                key: header.first.to_string(),
-                error,
-            })?;
+            header.check_format().map_err(|error| damaged(&format!("record {}: {error}", header.first)))?;
             let Some(records) = header.records(&bytes[end as usize..], seed) else { break };
             let group = Group { first: header.first, count: header.count, bytes: records.to_vec() };
             last = group.last();
@@ -224,6 +229,9 @@ impl LogFile {
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
         let needed = (self.end + bytes).next_multiple_of(PAGE) + PAGE;
         while self.length < needed {
+            // A write of this size can end in the middle when the process is killed. That is not to look like a file that
+            // was cut short, so the length comes first.
+            self.file.set_len(self.length + CHUNK)?;
             self.file.write_all_at(&[0; CHUNK as usize], self.length)?;
             self.length += CHUNK;
         }

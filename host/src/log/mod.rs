@@ -1,12 +1,16 @@
 //! Where records become durable. Appending is all that an answer waits for.
 //!
 //! A log is an ordered run of records, numbered from 1, appended in groups. It knows nothing of what is in a record.
-//! Embedded in one host it is files of its own, so that an append never waits for the store to be written.
+//! Embedded in one host it is files of its own, so that an append never waits for the store to be written. In a cluster it
+//! is rows in PostgreSQL, which only the owner of a partition can append.
 
 mod embedded;
 mod frame;
+mod postgres;
 
 pub use embedded::EmbeddedLog;
+pub use postgres::{AppendCounts, Appender, End, PostgresLog, Trail, Watched, check_tail};
+pub(crate) use postgres::{FIRST_HASH, Found, chain};
 
 use crate::store::StoreError;
 
@@ -30,8 +34,8 @@ pub trait Log: Send {
     /// finds out by reading it.
     fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError>;
 
-    /// The same for somebody who can't wait for room on the disk. `false`: there is none just now, and the group isn't
-    /// appended.
+    /// The same for somebody who can't wait for more than the disk. `false`: it would take longer just now, and the group
+    /// isn't appended.
     fn append_now(&mut self, group: &Group, trim: u64) -> Result<bool, StoreError>;
 
     /// The groups that hold records after this one, in order. They are given out once, to whoever has opened the log.
@@ -42,6 +46,22 @@ impl Group {
     /// The number of the last record, or of the one before the first if there is none.
     pub fn last(&self) -> u64 {
         self.first + self.count - 1
+    }
+
+    /// The same in parts of no more than so many bytes, or of one record.
+    pub(crate) fn parts(&self, bytes: usize) -> Vec<Group> {
+        let mut parts = Vec::new();
+        let mut part = Group { first: self.first, ..Group::default() };
+        for (number, record) in self.records() {
+            if part.count > 0 && part.bytes.len() + 4 + record.len() > bytes {
+                parts.push(std::mem::replace(&mut part, Group { first: number, ..Group::default() }));
+            }
+            part.bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+            part.bytes.extend_from_slice(record);
+            part.count += 1;
+        }
+        parts.push(part);
+        parts
     }
 
     /// The records, with their numbers.

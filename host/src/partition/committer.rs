@@ -31,6 +31,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         }
         if inner.log.is_none() || inner.group.count == 0 {
             if inner.stopping && inner.log.is_some() && !inner.sessions.any_running() {
+                inner.all_committed = true;
                 shared.signals.committed.notify_all();
                 return;
             }
@@ -71,8 +72,7 @@ pub(super) fn help(inner: &mut Locked<'_>) {
 /// Commit the group that is there, with the log that is there.
 fn commit(inner: &mut Locked<'_>, append: impl FnOnce(&mut dyn Log, &Group, u64) -> Result<bool, StoreError>) {
     let Some(mut log) = inner.log.take() else { return };
-    let next = Group { first: inner.applied + 1, ..Group::default() };
-    let mut group = std::mem::replace(&mut inner.group, next);
+    let mut group = inner.take_group();
     let trim = inner.written;
     let (log, appended) = inner.unlocked(|_| {
         faults::pass(Point::BeforeCommit);
@@ -99,11 +99,7 @@ fn commit(inner: &mut Locked<'_>, append: impl FnOnce(&mut dyn Log, &Group, u64)
         }
     }
     inner.log = Some(log);
-    inner.committed = group.last();
-    let committed = inner.committed;
-    let known = inner.held.partition_point(|(number, _)| *number <= committed);
-    let released: Vec<Release> = inner.held.drain(..known).map(|(_, release)| release).collect();
-    inner.last_released = released.len();
+    let released = inner.was_committed(group.last());
     inner.unlocked(|shared| {
         shared.signals.committed.notify_all();
         if !released.is_empty() {

@@ -21,9 +21,15 @@ pub(super) enum Point {
     BeforeWrite,
     /// A cut is in the store, and the log still has its records.
     AfterWrite,
+    /// A compacted copy of the store is about to take its place.
+    BeforeReplace,
+    /// It has taken it.
+    AfterReplace,
+    /// A component is no more, and its files are still there.
+    Uninstalled,
 }
 
-const POINTS: [(&str, Point); 7] = [
+const POINTS: [(&str, Point); 10] = [
     ("mid-turn", Point::MidTurn),
     ("applied", Point::Applied),
     ("before-commit", Point::BeforeCommit),
@@ -31,6 +37,9 @@ const POINTS: [(&str, Point); 7] = [
     ("after-release", Point::AfterRelease),
     ("before-write", Point::BeforeWrite),
     ("after-write", Point::AfterWrite),
+    ("before-replace", Point::BeforeReplace),
+    ("after-replace", Point::AfterReplace),
+    ("uninstalled", Point::Uninstalled),
 ];
 
 /// The chosen point, and how often it is still to be passed.

@@ -20,6 +20,8 @@ const UNWRITTEN_BYTES: usize = 256 << 20;
 /// How many changed promises, or bytes of records, are enough for a cut.
 const CUT_PROMISES: usize = 20_000;
 const CUT_BYTES: usize = 32 << 20;
+/// How many executions are looked at for one that is held and keeps another from going on.
+const HELD_LOOKED_AT: usize = 300;
 
 /// Everything that the lock guards.
 pub(super) struct Inner {
@@ -47,16 +49,20 @@ pub(super) struct Inner {
     pub(super) sessions: Sessions,
     /// Where requests go that are to be sent, and those that are under way.
     outbox: mpsc::UnboundedSender<Id>,
+    /// Notified when there is something for other partitions.
+    pub(super) mailed: Option<Arc<Notify>>,
     pub(super) requests: HashMap<Id, AbortHandle>,
     /// The record before which the log must be durable for somebody who waits without an output: the store's writer.
     pub(super) wanted: u64,
     /// Whether the committer is to be told of the first record of a group.
     pub(super) committer_dozes: bool,
+    /// The committer has ended, with all that there was.
+    pub(super) all_committed: bool,
     /// Whether somebody wants to read the store as it is now.
     pub(super) write_now: bool,
     disk: Arc<Disk>,
     hold_crashes: HoldCrashes,
-    /// How long a new execution may wait for a worker before others are turned away.
+    /// How long an execution may wait for a worker before new calls are turned away.
     queue_limit: Duration,
     /// Why the log or the store takes nothing more, if so.
     failed: Option<String>,
@@ -71,18 +77,22 @@ pub(super) struct Inner {
     last_set: u64,
     /// Time stands still, and nothing happens by itself: in tests.
     pub(super) paused: bool,
+    /// What the clock of this machine says, where that is simulated.
+    pub(super) clock: Option<u64>,
 }
 
 /// Something that may be known outside once the records before it are durable.
 pub(super) enum Release {
     /// An answer that can be given.
     Answer(oneshot::Sender<()>),
-    /// A promise that was settled.
+    /// A promise that was settled, or of which that isn't to be expected: it is held.
     Settled(oneshot::Sender<Arc<Promise>>, Arc<Promise>),
     /// An execution that got on.
     Progressed(Arc<Notify>),
     /// Something that others are to be told.
     Message(Arc<dyn Courier>, Message),
+    /// There is something for other partitions.
+    Mailed(Arc<Notify>),
     /// A request that can be sent.
     Send(mpsc::UnboundedSender<Id>, Id),
 }
@@ -94,6 +104,7 @@ impl Release {
             Release::Answer(waiter) => drop(waiter.send(())),
             Release::Settled(waiter, promise) => drop(waiter.send(promise)),
             Release::Progressed(followers) => followers.notify_waiters(),
+            Release::Mailed(carrier) => carrier.notify_one(),
             Release::Message(courier, message) => courier.send(message),
             Release::Send(outbox, id) => drop(outbox.send(id)),
         }
@@ -123,11 +134,13 @@ impl Inner {
             held: VecDeque::new(),
             watchers: HashMap::default(),
             followers: HashMap::new(),
-            sessions: Sessions::new(options.sessions, options.sessions_bytes),
+            sessions: Sessions::new(options.sessions, options.sessions_bytes, options.workers),
             outbox,
+            mailed: None,
             requests: HashMap::new(),
             wanted: 0,
             committer_dozes: false,
+            all_committed: false,
             write_now: false,
             disk: disk.clone(),
             hold_crashes: options.hold_crashes.clone(),
@@ -140,6 +153,7 @@ impl Inner {
             set_time: None,
             last_set: 0,
             paused: false,
+            clock: None,
         }
     }
 
@@ -205,7 +219,8 @@ impl Inner {
         if self.paused && self.last_set > 0 {
             return self.last_set;
         }
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let system = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let clock = self.clock.unwrap_or_else(system);
         self.now = self.now.max(clock);
         self.now
     }
@@ -213,6 +228,11 @@ impl Inner {
     /// Why the host can't go on, if it can't.
     pub(super) fn broken(&self) -> Option<String> {
         self.failed.clone().or_else(|| self.view.fault().map(|fault| fault.to_string()))
+    }
+
+    /// Whether nothing is recorded any more: it can't go on, or is to stop and has committed all that there was.
+    pub(super) fn is_over(&self) -> bool {
+        self.all_committed || self.failed.is_some() || self.view.fault().is_some()
     }
 
     /// The log or the store takes nothing more: nothing that was not released will be.
@@ -228,27 +248,43 @@ impl Inner {
         self.disk.full()
     }
 
-    /// Whether anything from outside is taken on.
+    /// Whether anything new from outside is taken on.
     pub(super) fn admit(&self, backlog: usize) -> Result<(), Error> {
+        self.admit_underway()?;
+        let wait = self.sessions.waited().max(self.sessions.expected_wait());
+        if self.is_behind(backlog) || wait > self.queue_limit {
+            return Err(Error::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Whether what belongs to work that was taken on already is taken on.
+    pub(super) fn admit_underway(&self) -> Result<(), Error> {
         if let Some(reason) = self.broken() {
             return Err(Error::Broken(reason));
         }
         if self.stopping {
             return Err(Error::Stopping);
         }
-        if let Some(reason) = self.stalled() {
-            return Err(Error::Stalled(reason));
+        match self.stalled() {
+            Some(reason) => Err(Error::Stalled(reason)),
+            None => Ok(()),
         }
-        if self.is_behind(backlog) || self.sessions.waited() > self.queue_limit {
-            return Err(Error::Overloaded);
-        }
-        Ok(())
     }
 
     /// Whether more than this waits to be run or stored, or more than there may be room for.
     pub(super) fn is_behind(&self, backlog: usize) -> bool {
-        let is_full = self.frozen_bytes + self.unwritten_bytes > UNWRITTEN_BYTES;
-        is_full || self.view.unsaved() > backlog || self.sessions.backlog() > backlog
+        self.unstored_bytes() > UNWRITTEN_BYTES || self.view.unsaved() > backlog || self.sessions.backlog() > backlog
+    }
+
+    fn unstored_bytes(&self) -> usize {
+        self.frozen_bytes + self.unwritten_bytes
+    }
+
+    /// Whether guests are to wait until the store has more of what they did. Only they can make so much: nothing new is
+    /// taken on long before.
+    pub(super) fn is_choked(&self) -> bool {
+        self.unstored_bytes() > 2 * UNWRITTEN_BYTES && !self.stopping && !self.is_over()
     }
 
     /// Apply a record, and see to what follows from it. Who is to be woken is found out when the lock is let go of.
@@ -264,13 +300,16 @@ impl Inner {
         self.group.bytes = bytes;
 
         let Applied { reply, effects, changed } = machine::apply(&mut self.view, record);
-        if !changed || self.view.fault().is_some() || self.failed.is_some() {
+        if !changed || self.is_over() {
             self.group.bytes.truncate(start);
         } else {
             self.applied += 1;
             self.group.count += 1;
             self.unwritten_bytes += self.group.bytes.len() - start;
             faults::pass(Point::Applied);
+        }
+        if self.mailed.is_some() && effects.iter().any(|effect| matches!(effect, Effect::Post(_))) {
+            self.mail();
         }
         for effect in effects {
             match effect {
@@ -288,6 +327,8 @@ impl Inner {
                 self.sessions.stop(&id);
                 self.progressed(&id);
             }
+            // Once for all that a record posts: see `apply`.
+            Effect::Post(_) => {}
             Effect::Send(id) => self.hold(Release::Send(self.outbox.clone(), id)),
             Effect::Settled(id) => {
                 if let Some(request) = self.requests.remove(&id) {
@@ -314,6 +355,13 @@ impl Inner {
         }
     }
 
+    /// Whoever carries mail is told once it may leave.
+    fn mail(&mut self) {
+        if let Some(carrier) = self.mailed.clone() {
+            self.hold(Release::Mailed(carrier));
+        }
+    }
+
     /// Nothing is delivered while time stands still: it is still to be delivered afterwards.
     fn send(&mut self, message: Message) {
         if !self.paused {
@@ -332,13 +380,47 @@ impl Inner {
         }
     }
 
+    /// An execution is held: whoever waits for it or for what waits for it, or follows that, is to know that nothing will
+    /// come by itself.
+    pub(super) fn halted(&mut self, id: &Id) {
+        let Some(mut promise) = self.view.get(id) else { return };
+        loop {
+            for watcher in self.watchers.remove(&promise.id).unwrap_or_default() {
+                self.hold(Release::Settled(watcher, promise.clone()));
+            }
+            self.progressed(&promise.id);
+            let caller = promise.owner.as_ref().filter(|owner| !owner.detached);
+            let Some(caller) = caller.and_then(|owner| self.view.get(&owner.execution)) else { return };
+            promise = caller;
+        }
+    }
+
+    /// The execution that is held because of which this one doesn't go on: itself, or one below it that it waits for. What it
+    /// waits for in other partitions, and beyond the first few hundred, isn't looked at.
+    pub(super) fn held_at(&mut self, id: &Id) -> Option<Id> {
+        let mut waiting = VecDeque::from([id.clone()]);
+        for _ in 0..HELD_LOOKED_AT {
+            let id = waiting.pop_front()?;
+            let Some(execution) = self.view.promise(&id).and_then(|promise| promise.execution.as_ref()) else {
+                continue;
+            };
+            if execution.held.is_some() {
+                return Some(id);
+            }
+            let own = |(step, other): (&u32, &Option<Id>)| other.clone().or_else(|| id.child(*step).ok());
+            let room = HELD_LOOKED_AT.saturating_sub(waiting.len());
+            waiting.extend(execution.open.iter().filter_map(own).take(room));
+        }
+        None
+    }
+
     /// Whoever is to be told when an execution gets on.
     pub(super) fn follow(&mut self, id: &Id) -> Arc<Notify> {
         self.followers.retain(|_, followers| Arc::strong_count(followers) > 1);
         self.followers.entry(id.clone()).or_default().clone()
     }
 
-    /// The promise once it is settled, and that is durable.
+    /// The promise once it is settled or held, and that is durable.
     pub(super) fn watch(&mut self, id: &Id) -> oneshot::Receiver<Arc<Promise>> {
         let (watcher, settled) = oneshot::channel();
         match self.view.get(id) {
@@ -363,12 +445,31 @@ impl Inner {
         }
     }
 
-    /// Release something when all that was applied until now is durable: now, if it is.
+    /// Release something when all that was applied until now is durable: now, if it is. Never, if what was applied isn't
+    /// recorded any more.
     pub(super) fn hold(&mut self, release: Release) {
+        if self.is_over() {
+            return;
+        }
         if self.applied <= self.committed {
             return release.release();
         }
         self.held.push_back((self.applied, release));
+    }
+
+    /// The group that has filled, to be appended. The next one fills from here on.
+    pub(super) fn take_group(&mut self) -> Group {
+        let next = Group { first: self.applied + 1, ..Group::default() };
+        std::mem::replace(&mut self.group, next)
+    }
+
+    /// All up to this record is durable: what may be known outside because of that.
+    pub(super) fn was_committed(&mut self, last: u64) -> Vec<Release> {
+        self.committed = last;
+        let known = self.held.partition_point(|(number, _)| *number <= last);
+        let released: Vec<Release> = self.held.drain(..known).map(|(_, release)| release).collect();
+        self.last_released = released.len();
+        released
     }
 
     /// Whether somebody waits for the group that fills.
@@ -379,12 +480,17 @@ impl Inner {
     /// Whether the committer has something to do that it may not know of.
     pub(super) fn wants_committer(&self) -> bool {
         let has_work = self.group.count > 0 && (self.is_hurried() || self.committer_dozes);
-        self.stopping || self.log.is_some() && has_work
+        self.may_end() || self.log.is_some() && has_work
     }
 
     /// Whether the writer has something to do that it may not know of.
     pub(super) fn wants_writer(&self) -> bool {
-        self.stopping || self.write_now || self.is_cut_due()
+        self.may_end() || self.write_now || self.is_cut_due()
+    }
+
+    /// Whether the host is to stop and nothing is under way that has to be recorded before.
+    fn may_end(&self) -> bool {
+        self.stopping && !self.sessions.any_running()
     }
 
     /// Whether there is something that the store doesn't have.
@@ -413,7 +519,7 @@ impl Inner {
     /// A promise, its deadline observed.
     pub(super) fn promise(&mut self, id: &Id) -> Option<Arc<Promise>> {
         let promise = self.view.get(id)?;
-        if promise.outcome.is_none() && promise.timeout_at <= self.now() {
+        if promise.outcome.is_none() && promise.timeout_at <= self.now() && !self.is_over() {
             let _ = self.apply(Op::Expire { ids: vec![id.clone()] });
             return self.view.get(id);
         }

@@ -4,16 +4,19 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use machine::{Id, State};
 use parking_lot::{Condvar, MutexGuard};
 
 use super::Shared;
 use super::inner::Inner;
+use super::workers::Lane;
 
 /// What the threads wait for. All go with the one lock.
 #[derive(Default)]
 pub(super) struct Signals {
-    /// An execution is queued.
+    /// An execution is queued, in the short lane or in the long one.
     pub(super) queued: Condvar,
+    pub(super) queued_long: Condvar,
     /// A record is to be committed, soon or now.
     pub(super) recorded: Condvar,
     /// A group was committed.
@@ -29,9 +32,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
+    /// An execution is queued in that lane.
+    pub(super) fn of(&self, lane: Lane) -> &Condvar {
+        match lane {
+            Lane::Short => &self.queued,
+            Lane::Long => &self.queued_long,
+        }
+    }
+
     /// Have everybody look.
     pub(super) fn wake_all(&self) {
-        let first = [&self.queued, &self.recorded, &self.committed, &self.write];
+        let first = [&self.queued, &self.queued_long, &self.recorded, &self.committed, &self.write];
         for signal in first.into_iter().chain([&self.written, &self.deadline, &self.stopping]) {
             signal.notify_all();
         }
@@ -70,6 +81,14 @@ impl<'a> Locked<'a> {
         signal(&self.shared.signals).wait_for(self.guard(), time);
     }
 
+    /// Whether an execution can be begun without fetching or compiling its component: that is nothing for a thread that has
+    /// others to serve.
+    pub(super) fn is_ready_to_run(&mut self, id: &Id) -> bool {
+        let programs = &self.shared.programs;
+        let execution = self.view.promise(id).and_then(|promise| promise.execution.as_ref());
+        execution.is_some_and(|execution| programs.is_loaded(&execution.component))
+    }
+
     fn guard(&mut self) -> &mut MutexGuard<'a, Inner> {
         self.guard.as_mut().expect("it is locked until it is dropped")
     }
@@ -85,8 +104,15 @@ impl<'a> Locked<'a> {
     fn wake(&mut self) {
         let signals = &self.shared.signals;
         let inner = &mut **self.guard.as_mut().expect("it is locked until it is dropped");
-        for _ in 0..inner.sessions.wanted_workers() {
-            signals.queued.notify_one();
+        for lane in [Lane::Short, Lane::Long] {
+            for _ in 0..inner.sessions.wanted_workers(lane) {
+                signals.of(lane).notify_one();
+            }
+        }
+        if let Some(place) = &self.shared.place
+            && inner.is_overfull()
+        {
+            place.overfull.notify_one();
         }
         if inner.wants_committer() {
             signals.recorded.notify_one();

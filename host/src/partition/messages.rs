@@ -55,7 +55,7 @@ impl Partition {
     pub fn delivered(&self, id: Id, address: String) {
         let mut inner = self.shared.lock();
         // A host that can't record it tells the address again.
-        if inner.broken().is_none() {
+        if !inner.stopping && !inner.is_over() {
             let _ = inner.apply(Op::Told { id, address });
         }
     }

@@ -8,20 +8,24 @@
 //! - `locked`: the one lock; whoever lets go of it wakes whom it has made something to do for
 //! - `inner`: the state under the lock, and the only place where records are applied
 //! - `workers`: guests, one turn at a time; `turn`: what a turn is, replay included
+//! - `elsewhere`: guests that other nodes run
 //! - `committer`: groups of records to the log, then what waited for them
 //! - `writer`: cuts of the state to the store
 //! - `timer`: what happens by itself when its time has come
-//! - `retention`: what has ended long ago
-//! - `messages`: what workers and clients elsewhere are told
+//! - `retention`: what has ended long ago; `unneeded`: components that nothing needs any more
+//! - `messages`: what workers and clients elsewhere are told; `mail`: what other partitions are
 //! - `faults`: dying on purpose, for tests
 //! - `requests`: what the outside can ask; `moves`: what it can ask about replaying; `protocol`: what clients of the
 //!   promise protocol can
 //! - `settings`: what executions run with; `sending`: their requests to other systems
 
 mod committer;
+mod driven;
+mod elsewhere;
 mod faults;
 mod inner;
 mod locked;
+mod mail;
 mod messages;
 mod moves;
 mod programs;
@@ -32,6 +36,7 @@ mod sending;
 mod settings;
 mod timer;
 mod turn;
+mod unneeded;
 mod workers;
 mod writer;
 
@@ -43,19 +48,24 @@ use std::time::Duration;
 
 use machine::{Config, Digest, Id, Op, Rejection, State};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::log::{EmbeddedLog, Log as _};
+use crate::log::{EmbeddedLog, Group, Log};
 use crate::outbound;
 use crate::replay::Difference;
 use crate::runtime::{ComponentError, Runtime, RuntimeError};
 use crate::store::{Blobs, Disk, Store, StoreError, Vault, View};
 use inner::Inner;
 use locked::Signals;
-use programs::Programs;
 use settings::Settings;
+use workers::Lane;
 
+pub use driven::Driven;
+pub use elsewhere::{Answer, Beginning, Elsewhere, Lodger, Room, Told};
+pub use mail::Bundle;
 pub use messages::{Courier, Message};
-pub use moves::{Report, Scope, Tally};
+pub use moves::Scope;
+pub use programs::Programs;
 pub use protocol::{Found, Seen};
 pub use requests::{Invocation, Listed, Load, Position};
 pub use retention::Retention;
@@ -66,7 +76,7 @@ pub use settings::{Change, Shown};
 pub struct Options {
     /// Where everything is kept.
     pub data: PathBuf,
-    /// Threads that run guests.
+    /// Threads that run guests, and as many for those that compute beyond a time slice.
     pub workers: usize,
     /// Sessions that are kept in memory, at work and waiting.
     pub sessions: usize,
@@ -86,7 +96,7 @@ pub struct Options {
     pub hold_crashes: HoldCrashes,
     /// What the rules depend on.
     pub settings: machine::Settings,
-    /// How long a new execution may wait for a worker before others are turned away.
+    /// How long an execution may wait for a worker before new calls are turned away.
     pub queue_limit: Duration,
     /// How long what has ended is kept.
     pub retention: Retention,
@@ -196,11 +206,49 @@ struct Shared {
     disk: Arc<Disk>,
     signals: Signals,
     runtime: Runtime,
-    programs: Programs,
+    programs: Arc<Programs>,
     settings: Settings,
     /// The host's own configuration, which is nobody else's to change.
     limits: Config,
     options: Options,
+    place: Option<Place>,
+    tokio: tokio::runtime::Handle,
+}
+
+/// What a partition is made of.
+pub struct Parts {
+    /// How it is run.
+    pub options: Options,
+    /// Under its store.
+    pub disk: Arc<Disk>,
+    /// Whole up to some record.
+    pub store: Store,
+    /// Where new records become durable.
+    pub log: Box<dyn Log>,
+    /// What the log has beyond the store.
+    pub tail: Vec<Group>,
+    /// Components that are ready to run.
+    pub programs: Arc<Programs>,
+    /// The values of variables.
+    pub vault: Vault,
+    /// Who is told what is to be delivered.
+    pub courier: Arc<dyn Courier>,
+    /// If it is one of many.
+    pub place: Option<Place>,
+}
+
+/// One of the partitions that divide all ids between them.
+pub struct Place {
+    /// Which.
+    pub number: u8,
+    /// Notified when there is something for others, durably.
+    pub posted: Arc<Notify>,
+    /// The other nodes, as far as they run guests.
+    pub elsewhere: Arc<dyn Elsewhere>,
+    /// Notified when more executions wait than there are hands for.
+    pub overfull: Arc<Notify>,
+    /// Told of each cut that was written: the store is whole up to this record, and isn't written while it looks.
+    pub written: Box<dyn Fn(u64) + Send + Sync>,
 }
 
 impl Partition {
@@ -222,40 +270,66 @@ impl Partition {
         }
         let store = Store::open(&store_path, options.cache_bytes, &disk)?;
         let mut log = EmbeddedLog::open(&options.data, store.identity(), store.applied(), &disk)?;
-        let blobs = Blobs::open(&options.data.join("components"))?;
-        let view = View::new(store.reader()?, store.settings().clone(), options.promises)?;
-        let vault = Vault::open(&options.data.join("vault"))?;
+        let programs = Arc::new(Programs::new(Blobs::open(&options.data.join("components"), None)?, runtime));
+        let vault = Vault::open(&options.data.join("vault"), None)?;
+        let (tail, log) = (log.read(store.applied())?, Box::new(log));
+        Partition::assemble(Parts { options, disk, store, log, tail, programs, vault, courier, place: None }, tokio)
+    }
+
+    /// Recover what a store and a log hold, and set to work.
+    pub fn assemble(parts: Parts, tokio: &tokio::runtime::Handle) -> Result<Partition, Error> {
+        let Parts { options, disk, store, log, tail, programs, vault, courier, place } = parts;
+        let number = place.as_ref().map(|place| place.number);
+        let view = View::new(store.reader()?, store.settings().clone(), options.promises, number)?;
         let (outbox, posted) = tokio::sync::mpsc::unbounded_channel();
         let mut inner = Inner::new(view, &store, &disk, courier, outbox, &options);
-        inner.recover(log.read(store.applied())?)?;
+        inner.mailed = place.as_ref().map(|place| place.posted.clone());
+        inner.recover(tail)?;
         let limits = options.limits.clone();
         inner.apply(Op::Configure { scope: machine::Scope::Host, config: limits.clone() })?;
-        inner.log = Some(Box::new(log));
+        inner.log = Some(log);
         disk.be_patient();
+        let runtime = programs.runtime().clone();
         let shared = Arc::new(Shared {
             disk,
             inner: Mutex::new(inner),
             signals: Signals::default(),
-            programs: Programs::new(blobs, runtime.clone()),
             settings: Settings::new(vault, runtime.limits().clone()),
+            programs,
             limits,
             runtime,
             options,
+            place,
+            tokio: tokio.clone(),
         });
+        if shared.place.is_some() {
+            tokio.spawn(elsewhere::lend(Arc::downgrade(&shared)));
+        }
         let settings = &shared.options.settings;
         if shared.lock().view.settings() != settings {
             shared.lock().apply(Op::Adopt(settings.clone()))?;
         }
         tokio.spawn(sending::run(Arc::downgrade(&shared), posted));
-        let mut threads = Vec::new();
-        for n in 0..shared.options.workers {
-            threads.push(spawn(format!("worker-{n}"), &shared, workers::run)?);
+        let partition = Partition { shared, threads: Arc::default() };
+        if let Err(error) = partition.begin(store) {
+            partition.stop();
+            return Err(error.into());
         }
-        threads.push(spawn("timer".into(), &shared, timer::run)?);
-        threads.push(spawn("retention".into(), &shared, retention::run)?);
-        threads.push(spawn("writer".into(), &shared, move |shared| writer::run(shared, store))?);
-        threads.push(spawn("committer".into(), &shared, committer::run)?);
-        Ok(Partition { shared, threads: Arc::new(Mutex::new(threads)) })
+        Ok(partition)
+    }
+
+    /// Start its threads.
+    fn begin(&self, store: Store) -> io::Result<()> {
+        let shared = &self.shared;
+        let begun = |thread: io::Result<JoinHandle<()>>| thread.map(|thread| self.threads.lock().push(thread));
+        for n in 0..shared.options.workers {
+            begun(spawn(format!("worker-{n}"), shared, |shared| workers::run(shared, Lane::Short)))?;
+            begun(spawn(format!("long-{n}"), shared, |shared| workers::run(shared, Lane::Long)))?;
+        }
+        begun(spawn("timer".into(), shared, timer::run))?;
+        begun(spawn("retention".into(), shared, retention::run))?;
+        begun(spawn("writer".into(), shared, move |shared| writer::run(shared, store)))?;
+        begun(spawn("committer".into(), shared, committer::run))
     }
 
     /// Take nothing more, finish the turns that are under way, commit and write everything.
@@ -264,11 +338,31 @@ impl Partition {
         // What waits for room now was never acknowledged, or is in the log.
         self.shared.disk.give_up();
         self.shared.signals.wake_all();
+        if let Some(place) = &self.shared.place {
+            place.overfull.notify_one();
+        }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the host had panicked");
             }
         }
+    }
+
+    /// Why it can't go on, if it can't.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.lock().broken()
+    }
+
+    /// Take nothing more, and let go of everything: what isn't durable is lost, and nobody was told of it.
+    pub fn abandon(&self, reason: &str) {
+        let mut inner = self.shared.lock();
+        if inner.broken().is_none() {
+            inner.fail(reason.to_owned());
+        }
+        // Whoever has it from here on sends them.
+        inner.requests.drain().for_each(|(_, request)| request.abort());
+        drop(inner);
+        self.shared.signals.wake_all();
     }
 
     /// Completes when the host can't go on: its store is damaged.

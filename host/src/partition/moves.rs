@@ -3,16 +3,17 @@
 //! Looking costs nobody anything: a run that is made to look has no effects, and is dropped. Whether an execution has got
 //! on since it was looked at is for the machine to find out, from how many entries were replayed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use machine::{Component, Digest, Entry, Id, Op, Payload, Promise, Rejection, State};
+use machine::{Component, Digest, Entry, Id, Op, Payload, Pinned, Promise, Rejection, State};
 
+use super::programs::Candidate;
 use super::settings::Settings;
 use super::{Error, Partition, Shared};
-use crate::replay::{Capsule, Difference, History, Manifest, Verdict, check, check_roughly};
-use crate::runtime::{Compiled, Program};
+use crate::replay::{Capsule, Difference, Given, History, Manifest, Report, Verdict, check, check_roughly};
+use crate::runtime::Program;
 
 /// How many deadlines, or rows of finished executions, are looked at in one piece.
 const AT_ONCE: usize = 1_000;
@@ -34,36 +35,19 @@ pub struct Scope {
     pub time: Duration,
 }
 
-/// What became of the executions of a component's functions.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// By the name of the function.
-    pub functions: BTreeMap<String, Tally>,
-    /// Whether all of them were looked at, in the time there was.
-    pub is_complete: bool,
+/// What decides what an execution is given from outside.
+#[derive(PartialEq, Eq)]
+struct GivenTo {
+    config: Pinned,
+    component: Digest,
+    function: String,
 }
 
-/// What became of the executions of one function.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Unfinished ones that would go on unchanged, or do.
-    pub same: u64,
-    /// Unfinished ones that would do something else. They stay where they are.
-    pub differ: u64,
-    /// The first of those.
-    pub first: Option<(Id, Difference)>,
-    /// Finished ones that would have gone the same way.
-    pub finished_same: u64,
-    /// Finished ones that would have gone another way.
-    pub finished_differ: u64,
-    /// The first of those.
-    pub finished_first: Option<(Id, Difference)>,
-}
-
-impl Report {
-    /// How many unfinished executions would do something else.
-    pub fn differ(&self) -> u64 {
-        self.functions.values().map(|tally| tally.differ).sum()
+impl GivenTo {
+    fn of(promise: &Promise) -> GivenTo {
+        let execution = promise.execution.as_ref().expect("only executions are given anything");
+        let function = promise.function().unwrap_or_default().to_owned();
+        GivenTo { config: execution.config, component: execution.component, function }
     }
 }
 
@@ -80,10 +64,15 @@ enum Moved {
 impl Partition {
     /// Whether the executions of a component's functions would go on unchanged on it. Nothing is changed, and nothing is
     /// kept of the component.
-    pub async fn check(&self, wasm: Payload, scope: Scope) -> Result<(Component, Report), Error> {
+    pub async fn check(
+        &self,
+        wasm: Payload,
+        mount: Option<String>,
+        scope: Scope,
+    ) -> Result<(Component, Report), Error> {
         let checked = self.blocking(move |shared| {
             let begun = Instant::now();
-            let Compiled { component, program, .. } = shared.runtime.compile(&wasm, None)?;
+            let Candidate { component, program, .. } = shared.programs.candidate(&wasm, mount.as_deref())?;
             machine::can_install(&shared.lock().view, &component)?;
             let mut report = Report::of(&component);
             let unfinished = |promise: &Promise, report: &mut Report| {
@@ -165,6 +154,8 @@ impl Partition {
             });
             let from = taken_over.unwrap_or(from);
             history.outcome = None;
+            // Or it goes on beyond, with more events.
+            history.is_at_rest = true;
             history.id = from.clone();
             let was_on = machine::Basis::of(&history.entries).map(|basis| basis.component);
             let component = on.or(was_on).ok_or_else(|| Rejection::NoExecution(from.clone()))?;
@@ -203,10 +194,9 @@ impl Partition {
         if is_cut {
             return Err(Error::TreeTooLarge { id, limit: CAPSULE_PROMISES });
         }
-        let limits = self.shared.runtime.limits().clone();
         self.blocking(move |shared| {
             let (mut executions, mut promises) = (Vec::new(), Vec::new());
-            let mut digests = std::collections::BTreeSet::new();
+            let (mut digests, mut given) = (BTreeSet::new(), Vec::<(GivenTo, Given)>::new());
             let now = shared.lock().now();
             for promise in tree {
                 // As they are now: between the first and the last of them, some may have got on.
@@ -221,6 +211,16 @@ impl Partition {
                 match promise.execution.as_ref().map(|execution| execution.component) {
                     Some(digest) => {
                         digests.insert(digest);
+                        let to = GivenTo::of(&promise);
+                        let known = given.iter().position(|(known, _)| *known == to);
+                        let index = match known {
+                            Some(index) => index,
+                            None => {
+                                given.push((to, Settings::given(shared, &promise)?));
+                                given.len() - 1
+                            }
+                        };
+                        given[index].1.executions.push(promise.id.to_string());
                         executions.push((promise, tail.map_or(Ok(Vec::new()), |tail| tail.read())?, output?));
                     }
                     None => promises.push(promise),
@@ -231,13 +231,10 @@ impl Partition {
                 exported_at_ms: now,
                 host: env!("CARGO_PKG_VERSION").into(),
                 components: digests.iter().map(Digest::to_string).collect(),
-                memory_bytes: limits.memory_bytes,
-                output_bytes: limits.output_bytes,
-                payload_bytes: limits.payload_bytes,
-                pending_steps: limits.pending_steps,
             };
             let components = digests.iter().map(|digest| shared.programs.wasm(digest)).collect::<Result<_, _>>()?;
-            Ok(Capsule { manifest, components, executions, promises }.write().0)
+            let given = given.into_iter().map(|(_, given)| given).collect();
+            Ok(Capsule { manifest, components, executions, promises, given }.write().0)
         })
         .await
     }
@@ -389,40 +386,6 @@ impl Shared {
         match self.lock().view.get(id) {
             Some(promise) => Rejection::Settled { id: id.clone(), state: promise.state() },
             None => Rejection::NoPromise(id.clone()),
-        }
-    }
-}
-
-impl Report {
-    fn of(component: &Component) -> Report {
-        let functions = component.functions.iter().map(|function| (function.name.clone(), Tally::default()));
-        Report { functions: functions.collect(), is_complete: true }
-    }
-
-    /// Whether a difference of this execution would be shown: it is the first of its function.
-    fn wants_place(&self, promise: &Promise) -> bool {
-        let tally = promise.function().and_then(|name| self.functions.get(name));
-        tally.is_some_and(|tally| match promise.outcome {
-            None => tally.first.is_none(),
-            Some(_) => tally.finished_first.is_none(),
-        })
-    }
-
-    fn count(&mut self, promise: &Promise, verdict: Verdict) {
-        let Some(tally) = promise.function().and_then(|name| self.functions.get_mut(name)) else { return };
-        let is_finished = promise.outcome.is_some();
-        match verdict {
-            Verdict::Same { .. } if is_finished => tally.finished_same += 1,
-            Verdict::Same { .. } => tally.same += 1,
-            Verdict::Differs(difference) if is_finished => {
-                tally.finished_differ += 1;
-                tally.finished_first.get_or_insert((promise.id.clone(), *difference));
-            }
-            Verdict::Differs(difference) => {
-                tally.differ += 1;
-                tally.first.get_or_insert((promise.id.clone(), *difference));
-            }
-            Verdict::Busy => self.is_complete = false,
         }
     }
 }

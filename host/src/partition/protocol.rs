@@ -90,13 +90,7 @@ impl Partition {
             let mut locked = self.shared.lock();
             locked.admit(self.shared.options.backlog)?;
             let mut inner = At::set(&mut locked, at);
-            let granted = match inner.apply(Op::Request(Box::new(request))) {
-                Ok(Reply::Granted(granted)) => Ok(granted),
-                Ok(_) => Ok(Granted::Done),
-                Err(Rejection::Refused(refusal)) => Err(refusal),
-                Err(rejection) => return Err(rejection.into()),
-            };
-            let seen = look(granted, &mut Seen { inner: &mut inner });
+            let seen = inner.request(request, look)?;
             let durable = inner.durable();
             drop(inner);
             committer::help(&mut locked);
@@ -108,7 +102,7 @@ impl Partition {
 
     /// Look at the rows.
     pub async fn see<T>(&self, at: Option<u64>, look: impl FnOnce(&mut Seen<'_>) -> T) -> Result<T, Error> {
-        self.read(|inner| look(&mut Seen { inner: &mut At::set(inner, at) })).await
+        self.read(|inner| At::set(inner, at).see(look)).await
     }
 
     /// Promises after an id, by id: those that `keep` picks, at most `limit`.
@@ -155,6 +149,26 @@ impl Partition {
 }
 
 impl Inner {
+    /// Put a request, and look at what came of it. That is to be held.
+    pub(super) fn request<T>(
+        &mut self,
+        request: Request,
+        look: impl FnOnce(Result<Granted, Refusal>, &mut Seen<'_>) -> T,
+    ) -> Result<T, Rejection> {
+        let granted = match self.apply(Op::Request(Box::new(request))) {
+            Ok(Reply::Granted(granted)) => Ok(granted),
+            Ok(_) => Ok(Granted::Done),
+            Err(Rejection::Refused(refusal)) => Err(refusal),
+            Err(rejection) => return Err(rejection),
+        };
+        Ok(self.see(|seen| look(granted, seen)))
+    }
+
+    /// Look at the rows. What was seen is to be held.
+    pub(super) fn see<T>(&mut self, look: impl FnOnce(&mut Seen<'_>) -> T) -> T {
+        look(&mut Seen { inner: self })
+    }
+
     /// Act upon what is due by now, at most `limit` of a kind. `false`: nothing is.
     pub(super) fn act(&mut self, limit: usize) -> bool {
         let now = self.now();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Component, Entry, Id, Old, Op, Outcome, Output, Payload, Promise, Rejection, Reply, State};
+use machine::{
+    Component, Digest, Entry, Id, Old, Op, Outcome, Output, Payload, Promise, Rejection, Reply, State, TaskState,
+};
 use tokio::sync::{Notify, oneshot};
 
 use super::inner::{Inner, Release};
@@ -19,6 +21,9 @@ const PARTS: usize = 1_000;
 
 /// How often whoever waits for a flush looks whether the disk is full.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long somebody waits for an execution that is held, or waits for one: it goes on when somebody sees to that.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Where a page of a list begins: the number that came with the page before. None: at the newest.
 pub type Position = Option<u64>;
@@ -50,6 +55,8 @@ pub struct Load {
     pub unsaved: usize,
     /// Sessions in memory.
     pub sessions: usize,
+    /// Those of them that are at work.
+    pub running: usize,
     /// Records applied, durable, and in the store.
     pub applied: u64,
     /// See `applied`.
@@ -63,6 +70,7 @@ impl Partition {
     pub async fn upload(&self, wasm: Payload, mount: Option<String>) -> Result<Component, Error> {
         self.shared.lock().admit(usize::MAX)?;
         let shared = self.shared.clone();
+        let _upload = shared.programs.upload(Digest::of(&wasm));
         let compiled = tokio::task::spawn_blocking(move || shared.programs.add(&wasm, mount.as_deref())).await;
         let component = compiled.map_err(|error| Error::Broken(format!("compiling a component: {error}")))??;
         let digest = component.digest;
@@ -104,33 +112,35 @@ impl Partition {
     }
 
     /// Call a function, or find the call that has the id, and wait until it has its outcome: the promise, and whether
-    /// it was called now. When the wait is over before that, the promise is as it is then.
+    /// it was called now. When the wait is over before that, or it is held or waits for what is, the promise is as it is then.
     ///
     /// It costs one flush of the disk, where `invoke` and `wait` one after the other cost two. When little is going on,
     /// all of it is done by the thread that asks, down to the flush: to wake another one takes longer. That thread is
     /// kept for no more than a time slice of the guest and a flush.
     pub async fn invoke_and_wait(&self, invocation: Invocation, wait: Duration) -> Result<(Arc<Promise>, bool), Error> {
         let id = invocation.id.clone();
-        let (rejected, created, settled) = {
+        let (rejected, created, settled, is_held) = {
             let mut inner = self.shared.lock();
             inner.admit(self.shared.options.backlog)?;
             let op = invocation.op(inner.now());
             match inner.apply(op) {
                 Ok(reply) => {
                     let created = reply == Reply::Promise { created: true };
+                    let is_held = !created && inner.held_at(&id).is_some();
                     let settled = inner.watch(&id);
                     workers::help(&mut inner, &id);
                     committer::help(&mut inner);
                     workers::drop_ended(&mut inner);
-                    (None, created, settled)
+                    (None, created, settled, is_held)
                 }
-                Err(rejection) => (Some((rejection, inner.durable())), false, oneshot::channel().1),
+                Err(rejection) => (Some((rejection, inner.durable())), false, oneshot::channel().1, false),
             }
         };
         if let Some((rejection, durable)) = rejected {
             self.until(durable).await?;
             return Err(rejection.into());
         }
+        let wait = if is_held { wait.min(HELD) } else { wait };
         match tokio::time::timeout(wait, settled).await {
             Ok(Ok(promise)) => Ok((promise, created)),
             Ok(Err(_)) => Err(self.stopped()),
@@ -138,20 +148,41 @@ impl Partition {
         }
     }
 
-    /// The promise once it is settled, or as it is when the wait is over.
+    /// The promise once it is settled, or as it is when the wait is over, or it is held or waits for what is.
     pub async fn wait(&self, id: &Id, wait: Duration) -> Result<Arc<Promise>, Error> {
-        let settled = {
+        let found = {
             let mut inner = self.shared.lock();
-            if inner.promise(id).is_none() {
+            match inner.promise(id) {
+                Some(_) => {
+                    let is_held = inner.held_at(id).is_some();
+                    Ok((inner.watch(id), is_held))
+                }
+                None => Err(inner.durable()),
+            }
+        };
+        let (settled, is_held) = match found {
+            Ok(found) => found,
+            Err(durable) => {
+                self.until(durable).await?;
                 return Err(Rejection::NoPromise(id.clone()).into());
             }
-            inner.watch(id)
         };
+        let wait = if is_held { wait.min(HELD) } else { wait };
         match tokio::time::timeout(wait, settled).await {
             Ok(Ok(promise)) => Ok(promise),
             Ok(Err(_)) => Err(self.stopped()),
             Err(_) => self.promise_after_wait(id).await,
         }
+    }
+
+    /// The execution that is held because of which a pending one doesn't go on: itself, or one below that it waits for.
+    pub fn held_at(&self, promise: &Promise) -> Option<Id> {
+        let execution = promise.execution.as_ref().filter(|_| promise.outcome.is_none())?;
+        // One that is at work, or can go on, waits for nobody.
+        if !matches!(execution.task.state, TaskState::Suspended | TaskState::Held) {
+            return None;
+        }
+        self.shared.lock().held_at(&promise.id)
     }
 
     async fn promise_after_wait(&self, id: &Id) -> Result<Arc<Promise>, Error> {
@@ -180,6 +211,7 @@ impl Partition {
         }
         let mut removed = 0;
         loop {
+            let before = removed;
             let root = id.clone();
             let parts = self.read_store(move |reader| {
                 let mut parts = Vec::new();
@@ -198,6 +230,10 @@ impl Partition {
                 if is_last && self.promise(id).await?.is_none() {
                     return Ok(removed);
                 }
+            }
+            if removed == before {
+                let why = "somebody elsewhere hasn't been told yet how a part of it ended";
+                return Err(Rejection::Needed { id: id.clone(), why }.into());
             }
         }
     }
@@ -246,6 +282,7 @@ impl Partition {
             queued: inner.sessions.backlog(),
             unsaved: inner.view.unsaved(),
             sessions: inner.sessions.count(),
+            running: inner.sessions.running(),
             applied: inner.applied,
             committed: inner.committed,
             written: inner.written,
@@ -318,6 +355,9 @@ impl Partition {
                 if inner.stopping {
                     return Err(Error::Stopping);
                 }
+                if let Some(reason) = inner.broken() {
+                    return Err(Error::Broken(reason));
+                }
                 inner.write_now = true;
                 inner.wait_for(|signals| &signals.written, Duration::from_millis(200));
             }
@@ -363,9 +403,9 @@ fn after(now: u64, timeout: Duration) -> u64 {
 }
 
 impl Inner {
-    /// Completes when all that was applied until now is durable. None: it is.
+    /// Completes when all that was applied until now is durable, and fails if it never will be. None: it is.
     pub(super) fn durable(&mut self) -> Option<oneshot::Receiver<()>> {
-        if self.applied <= self.committed {
+        if self.applied <= self.committed && !self.is_over() {
             return None;
         }
         let (waiter, durable) = oneshot::channel();

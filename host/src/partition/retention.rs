@@ -10,6 +10,7 @@ use std::time::Duration;
 use machine::{Id, Old, Op};
 
 use super::Shared;
+use super::unneeded::Unneeded;
 use crate::store::{Reader, StoreError};
 
 /// How many promises go into one record. It bounds how long the lock is held.
@@ -44,11 +45,15 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let retention = &shared.options.retention;
     let shortest = retention.by_function.values().chain([&retention.default]).min().expect("there is a default");
     let pause = PAUSE.min(*shortest / 2).max(Duration::from_millis(100));
+    let mut unneeded = Unneeded::default();
     while !inner.stopping {
         inner.wait_for(|signals| &signals.stopping, pause);
         let (now, reader) = (inner.now(), inner.view.reader().clone());
         if let Err(error) = inner.unlocked(|shared| look(shared, &reader, now)) {
             tracing::error!("what has ended long ago can't be removed: {error}");
+        }
+        if let Err(error) = unneeded.remove(&mut inner) {
+            tracing::error!("the files of a component that nothing needs can't be removed: {error}");
         }
     }
 }

@@ -30,16 +30,32 @@ pub(super) async fn run(shared: Weak<Shared>, mut outbox: mpsc::UnboundedReceive
         if inner.requests.contains_key(&id) {
             continue;
         }
-        let Some(promise) = inner.view.get(&id).filter(|promise| promise.outcome.is_none()) else { continue };
-        let (sending, permits) = (shared.clone(), permits.clone());
+        if inner.view.get(&id).is_none_or(|promise| promise.outcome.is_some()) {
+            continue;
+        }
+        let (sending, permits, sent) = (shared.clone(), permits.clone(), id.clone());
         let task = tokio::spawn(async move {
             let Ok(_permit) = permits.acquire().await else { return };
-            let outcome = exchange(&sending, &promise).await;
+            // Read when it is sent: those that wait may be many, and each has a body.
+            let promise = {
+                let mut inner = sending.lock();
+                if inner.stopping || inner.is_over() {
+                    return;
+                }
+                inner.view.get(&sent).filter(|promise| promise.outcome.is_none())
+            };
+            let outcome = match &promise {
+                Some(promise) => Some(exchange(&sending, promise).await),
+                None => None,
+            };
             let mut inner = sending.lock();
-            inner.requests.remove(&promise.id);
-            if inner.broken().is_none() && !inner.stopping {
+            inner.requests.remove(&sent);
+            if let Some(outcome) = outcome
+                && !inner.is_over()
+                && !inner.stopping
+            {
                 // It may have been settled in the meantime. Then nobody wants the answer.
-                let _ = inner.apply(Op::Settle { id: promise.id.clone(), outcome });
+                let _ = inner.apply(Op::Settle { id: sent, outcome });
             }
         });
         inner.requests.insert(id, task.abort_handle());

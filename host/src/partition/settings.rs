@@ -8,6 +8,7 @@ use machine::{Config, Digest, Egress, Limit, Pinned, Promise, Reply, Scope, Stat
 use parking_lot::Mutex;
 
 use super::{Error, Partition, Shared};
+use crate::replay::{Given, GivenVariable};
 use crate::runtime::{Environment, Limits, Setting};
 use crate::store::Vault;
 
@@ -70,18 +71,8 @@ impl Settings {
         if let Some(setting) = settings.known.lock().get(&key) {
             return Ok(setting.clone());
         }
-        let (config, host) = {
-            let inner = shared.lock();
-            let name = inner.view.component(&execution.component).map_or("", |component| component.name.as_str());
-            let host = inner.view.config(&Scope::Host, host).cloned().unwrap_or_default();
-            (configured(&inner.view, pinned, name, function), host)
-        };
-        let mut variables = Vec::new();
-        for (name, Variable { digest, secret }) in &config.variables {
-            variables.push((name.clone(), settings.vault.get(digest)?, *secret));
-        }
-        let limits = Arc::new(settings.limits.of(&config, &host));
-        let setting = Setting { limits, environment: Arc::new(Environment::new(variables)) };
+        let (config, host) = configuration(&shared.lock().view, promise);
+        let setting = Settings::setting(&settings.vault, &settings.limits, &config, &host)?;
         let mut known = settings.known.lock();
         if known.len() >= KEPT {
             known.clear();
@@ -89,6 +80,38 @@ impl Settings {
         known.insert(key, setting.clone());
         Ok(setting)
     }
+
+    /// What follows from a configuration, and the host's part of it.
+    pub(super) fn setting(vault: &Vault, limits: &Limits, config: &Config, host: &Config) -> io::Result<Setting> {
+        let mut variables = Vec::new();
+        for (name, Variable { digest, secret }) in &config.variables {
+            variables.push((name.clone(), vault.get(digest)?, *secret));
+        }
+        let limits = Arc::new(limits.of(config, host));
+        Ok(Setting { limits, environment: Arc::new(Environment::new(variables)) })
+    }
+
+    /// What an execution was given from outside, but for the values of secrets, as a capsule has it.
+    pub(super) fn given(shared: &Shared, promise: &Promise) -> io::Result<Given> {
+        let settings = &shared.settings;
+        let (config, host) = configuration(&shared.lock().view, promise);
+        let mut given = Given::default();
+        for (name, Variable { digest, secret }) in &config.variables {
+            let value = if *secret { None } else { Some(settings.vault.get(digest)?) };
+            given.variables.insert(name.clone(), GivenVariable { digest: digest.to_string(), value });
+        }
+        let limits = settings.limits.of(&config, &host).config().limits;
+        given.limits = limits.into_iter().map(|(limit, value)| (limit.as_str().to_owned(), value)).collect();
+        Ok(given)
+    }
+}
+
+/// What an execution is configured with, and the host's part of that.
+pub(super) fn configuration(state: &impl State, promise: &Promise) -> (Config, Config) {
+    let execution = promise.execution.as_ref().expect("only executions are configured");
+    let name = state.component(&execution.component).map_or("", |component| component.name.as_str());
+    let host = state.config(&Scope::Host, execution.config.host).cloned().unwrap_or_default();
+    (configured(state, execution.config, name, promise.function().unwrap_or_default()), host)
 }
 
 impl Partition {
@@ -175,10 +198,6 @@ impl Partition {
 }
 
 fn latest(state: &impl State, scope: &Scope) -> (Config, u32) {
-    let revision = match scope {
-        Scope::Host => state.pin("", "").host,
-        Scope::Component(name) => state.pin(name, "").component,
-        Scope::Function(name) => state.pin("", name).function,
-    };
+    let revision = state.revision(scope);
     (state.config(scope, revision).cloned().unwrap_or_default(), revision)
 }

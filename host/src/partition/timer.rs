@@ -10,6 +10,8 @@ const AT_ONCE: usize = 256;
 /// How long deadlines wait while half as much is under way as makes the host refuse new work. They are past in any case;
 /// and a million that pass at once are neither to fill the memory nor to keep everybody else out.
 const BREATHER: Duration = Duration::from_millis(5);
+/// And while executions wait for workers for longer than this: what new calls call isn't to wait behind all that wakes.
+const PROMPT: Duration = Duration::from_millis(50);
 /// The longest sleep: the clock may be set while it lasts.
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -25,7 +27,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             inner.retry_later();
             retried = Instant::now();
         }
-        if inner.is_behind((shared.options.backlog / 2).max(AT_ONCE)) {
+        if inner.is_behind((shared.options.backlog / 2).max(AT_ONCE)) || inner.sessions.waited() > PROMPT {
             inner.timer_at = 0;
             inner.wait_for(|signals| &signals.deadline, BREATHER);
             continue;

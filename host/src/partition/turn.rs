@@ -5,21 +5,34 @@ use std::sync::Arc;
 
 use machine::{Completion, Event, Output, Promise, Rejection, Rest};
 
+use super::elsewhere::Room;
 use super::settings::Settings;
 use super::{Error, Shared};
 use crate::replay::{Difference, History, Reached, follow, locate};
 use crate::runtime::{Session, Status, Turn, Wanted};
 use crate::store::JournalTail;
 
+/// A guest that computes goes on for so many time slices before others get theirs.
+pub(super) const SLICES: usize = 32;
+
 /// A session between two turns.
 pub(super) struct Resting {
-    pub(super) session: Session,
+    pub(super) guest: Guest,
     /// The version of the task under which it runs.
     pub(super) version: u32,
     /// It isn't waiting: its time slice was over.
     pub(super) is_halfway: bool,
+    /// It has gone on beyond a time slice since it last waited, for a while.
+    pub(super) has_computed: bool,
     /// The memory of its guest, when it was last put down.
     pub(super) bytes: usize,
+}
+
+/// Where a session is.
+pub(super) enum Guest {
+    Here(Session),
+    /// On another node.
+    Elsewhere(Box<dyn Room>),
 }
 
 /// What a session did that isn't recorded.
@@ -37,18 +50,56 @@ pub(super) enum Failed {
     Diverged(Box<Difference>),
     /// It could not be begun. It may be later.
     Unable(Error),
+    /// The node that had it is gone, or has no room for it. It begins again.
+    Gone,
+    /// On another node it did something else than before. It begins again here, where that is looked into.
+    Elsewhere,
 }
 
 impl Resting {
     /// Tell the guest of a step, and let it go on.
     pub(super) fn tell(mut self, step: u32, completion: Completion, now: u64) -> Result<Done, Failed> {
-        self.session.tell(step, completion, now);
+        self.session().tell(step, completion, now);
         self.go_on(Some((step, now)))
     }
 
+    fn session(&mut self) -> &mut Session {
+        match &mut self.guest {
+            Guest::Here(session) => session,
+            Guest::Elsewhere(_) => unreachable!("workers have no guests of other nodes"),
+        }
+    }
+
+    /// The linear memory that its guest has taken here.
+    pub(super) fn memory_bytes(&self) -> usize {
+        match &self.guest {
+            Guest::Here(session) => session.memory_bytes(),
+            Guest::Elsewhere(_) => 0,
+        }
+    }
+
     /// Let the guest go on.
-    pub(super) fn go_on(mut self, told: Option<(u32, u64)>) -> Result<Done, Failed> {
-        let Turn { events, output, status } = self.session.poll();
+    fn go_on(mut self, told: Option<(u32, u64)>) -> Result<Done, Failed> {
+        let turn = self.session().poll();
+        self.has_computed = false;
+        self.did(turn, told)
+    }
+
+    /// Let the guest go on from the end of its time slice, for a while unless it does something that is to be recorded.
+    pub(super) fn compute(mut self) -> Result<Done, Failed> {
+        let mut turn = self.session().poll();
+        for _ in 1..SLICES {
+            if turn.status != Status::Yielded || !turn.events.is_empty() || !turn.output.is_empty() {
+                break;
+            }
+            turn = self.session().poll();
+        }
+        self.has_computed = true;
+        self.did(turn, None)
+    }
+
+    fn did(mut self, turn: Turn, told: Option<(u32, u64)>) -> Result<Done, Failed> {
+        let Turn { events, output, status } = turn;
         self.is_halfway = status == Status::Yielded;
         Ok(Done { rest: rest(status)?, resting: self, told, events, output })
     }
@@ -81,6 +132,6 @@ pub(super) fn replay(shared: &Shared, promise: &Arc<Promise>, version: u32, tail
         }
     };
     let is_halfway = matches!(status, Status::Yielded);
-    let resting = Resting { session, version, is_halfway, bytes: 0 };
+    let resting = Resting { guest: Guest::Here(session), version, is_halfway, has_computed: false, bytes: 0 };
     Ok(Done { resting, told: None, events, output, rest: rest(status)? })
 }

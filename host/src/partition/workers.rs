@@ -1,4 +1,6 @@
-//! Guests, one turn at a time, on as many threads as there are cores.
+//! Guests, one turn at a time, in two lanes with as many threads each as there are cores: most turns end within a time
+//! slice, and one that doesn't goes on in the other lane. So guests that compute for long, or never give way, keep each
+//! other waiting and nobody else: the system divides the cores among threads, far finer than guests can be stopped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,10 +10,11 @@ use ahash::RandomState;
 use machine::{Completion, Id, Op, Outcome, Progress, Promise, PromiseKind, Rejection, Reply, Rest, State};
 
 use super::Shared;
+use super::elsewhere::{self, Abroad, Told};
 use super::faults::{self, Point};
 use super::inner::Inner;
 use super::locked::Locked;
-use super::turn::{Done, Failed, Resting, replay};
+use super::turn::{Done, Failed, Guest, Resting, replay};
 use crate::store::JournalTail;
 
 /// How many turns a session may take before others get theirs.
@@ -21,16 +24,36 @@ const LONG_MS: u64 = 10_000;
 const SHORT_JOURNAL: u32 = 1_000;
 /// The most steps that are looked at to find that out.
 const FEW_STEPS: usize = 4;
+/// How long workers wait at a time while the store is far behind.
+const BREATHER: Duration = Duration::from_millis(50);
+/// By how much threads of the long lane give way, as `nice` counts: they get a third of what another busy thread gets.
+#[cfg(target_os = "linux")]
+const NICE: libc::c_int = 5;
+
+/// Which guests a worker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Those that begin, or are told something.
+    Short,
+    /// Those whose time slice was over before they came to rest.
+    Long,
+}
 
 /// The sessions that are in memory, and the executions that want one.
 pub(super) struct Sessions {
     by_id: HashMap<Id, Live, RandomState>,
-    queue: VecDeque<Id>,
+    queue: VecDeque<(Id, Instant)>,
     /// Those that were just invoked from outside. They take turns with all others, so that a new call is begun soon even
     /// if ten thousand sleepers wake at once.
     fresh: VecDeque<(Id, Instant)>,
     /// Whose turn it is.
     is_fresh_next: bool,
+    /// Those that there was no room for. They come first once there is.
+    roomless: VecDeque<(Id, Instant)>,
+    /// Those that go on beyond a time slice, and those that have gone on for many. These take turns as well.
+    long: VecDeque<Id>,
+    longer: VecDeque<Id>,
+    is_longer_next: bool,
     /// Waiting sessions, the longest rested first; some have gone on since.
     warm: VecDeque<(Id, u64)>,
     /// How many sessions there are, and may be.
@@ -40,14 +63,21 @@ pub(super) struct Sessions {
     bytes: usize,
     bytes_limit: usize,
     running: usize,
-    /// Workers that wait for something to do.
+    /// Workers that wait for something to do, of each lane.
     idle: usize,
+    idle_long: usize,
     /// Counts rests, to tell them apart.
     rests: u64,
     /// Sessions that have ended, to be dropped without the lock.
     ended: Vec<Resting>,
     /// Executions that could not be begun, to be tried again.
     later: Vec<Id>,
+    /// About how long a turn of the short lane takes.
+    turn: Duration,
+    /// How many threads there are to take them.
+    workers: usize,
+    /// The last execution that has to be run here, to see what is wrong with it.
+    stay: Option<Id>,
 }
 
 /// An execution that has a session, or wants one.
@@ -63,12 +93,16 @@ pub(super) enum Live {
 }
 
 impl Sessions {
-    pub(super) fn new(limit: usize, bytes_limit: usize) -> Sessions {
+    pub(super) fn new(limit: usize, bytes_limit: usize, workers: usize) -> Sessions {
         Sessions {
             by_id: HashMap::default(),
             queue: VecDeque::new(),
             fresh: VecDeque::new(),
             is_fresh_next: false,
+            roomless: VecDeque::new(),
+            long: VecDeque::new(),
+            longer: VecDeque::new(),
+            is_longer_next: false,
             warm: VecDeque::new(),
             count: 0,
             limit,
@@ -76,9 +110,13 @@ impl Sessions {
             bytes_limit,
             running: 0,
             idle: 0,
+            idle_long: 0,
             rests: 0,
             ended: Vec::new(),
             later: Vec::new(),
+            turn: Duration::ZERO,
+            workers,
+            stay: None,
         }
     }
 
@@ -93,7 +131,7 @@ impl Sessions {
             }
         };
         self.by_id.insert(id.clone(), live);
-        self.queue.push_back(id);
+        self.queue.push_back((id, Instant::now()));
     }
 
     /// An execution was invoked from outside.
@@ -105,14 +143,30 @@ impl Sessions {
         self.fresh.push_back((id, Instant::now()));
     }
 
-    /// How many workers have something to do and wait.
-    pub(super) fn wanted_workers(&self) -> usize {
-        self.idle.min(self.backlog())
+    /// How many workers of a lane have something to do and wait.
+    pub(super) fn wanted_workers(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Short => self.idle.min(self.takeable()),
+            Lane::Long => self.idle_long.min(self.long.len() + self.longer.len()),
+        }
+    }
+
+    /// How many of the short lane have something to do and room for it.
+    pub(super) fn takeable(&self) -> usize {
+        let roomless = if self.has_room() { self.roomless.len() } else { 0 };
+        self.queue.len() + self.fresh.len() + roomless
+    }
+
+    fn idle(&mut self, lane: Lane) -> &mut usize {
+        match lane {
+            Lane::Short => &mut self.idle,
+            Lane::Long => &mut self.idle_long,
+        }
     }
 
     /// Take an execution that was just queued, if it is alone and a worker would have to be woken for it.
     fn take_alone(&mut self, id: &Id) -> bool {
-        let first = self.fresh.front().map(|(first, _)| first).or(self.queue.front());
+        let first = self.fresh.front().or(self.queue.front()).map(|(first, _)| first);
         let is_alone = self.idle > 0 && self.backlog() == 1 && first == Some(id);
         if is_alone {
             self.fresh.clear();
@@ -121,14 +175,51 @@ impl Sessions {
         is_alone
     }
 
-    /// The next to get a worker.
-    fn pop(&mut self) -> Option<Id> {
-        self.is_fresh_next = !self.is_fresh_next;
-        let fresh = |sessions: &mut Sessions| sessions.fresh.pop_front().map(|(id, _)| id);
-        match self.is_fresh_next {
-            true => fresh(self).or_else(|| self.queue.pop_front()),
-            false => self.queue.pop_front().or_else(|| fresh(self)),
+    /// A turn of the short lane took so long.
+    fn took(&mut self, time: Duration) {
+        self.turn = (self.turn * 255 + time) / 256;
+    }
+
+    /// Take one of the long lane that hasn't computed for long, the last, and drop its session: it is to begin again
+    /// elsewhere, from its journal.
+    pub(super) fn pop_movable(&mut self) -> Option<Id> {
+        let index = self.long.iter().rposition(|id| self.stay.as_ref() != Some(id))?;
+        let id = self.long.remove(index)?;
+        match self.by_id.remove(&id)? {
+            Live::Queued(Some(resting)) => {
+                self.bytes -= resting.bytes;
+                self.end(resting);
+                self.by_id.insert(id.clone(), Live::Queued(None));
+                Some(id)
+            }
+            // It was stopped meanwhile, and has gone other ways.
+            other => {
+                self.by_id.insert(id, other);
+                None
+            }
         }
+    }
+
+    /// The next to get a worker.
+    pub(super) fn pop(&mut self, lane: Lane) -> Option<Id> {
+        if lane == Lane::Long {
+            self.is_longer_next = !self.is_longer_next;
+            return match self.is_longer_next {
+                true => self.longer.pop_front().or_else(|| self.long.pop_front()),
+                false => self.long.pop_front().or_else(|| self.longer.pop_front()),
+            };
+        }
+        if self.has_room()
+            && let Some((id, _)) = self.roomless.pop_front()
+        {
+            return Some(id);
+        }
+        self.is_fresh_next = !self.is_fresh_next;
+        let next = match self.is_fresh_next {
+            true => self.fresh.pop_front().or_else(|| self.queue.pop_front()),
+            false => self.queue.pop_front().or_else(|| self.fresh.pop_front()),
+        };
+        next.map(|(id, _)| id)
     }
 
     /// An execution has ended: its session has nothing more to do.
@@ -160,6 +251,9 @@ impl Sessions {
         }
         self.queue.clear();
         self.fresh.clear();
+        self.roomless.clear();
+        self.long.clear();
+        self.longer.clear();
         self.warm.clear();
         self.later.clear();
     }
@@ -168,14 +262,25 @@ impl Sessions {
         self.by_id.get(id)
     }
 
-    /// How many executions wait for a worker.
+    /// How many executions wait for a worker of the short lane.
     pub(super) fn backlog(&self) -> usize {
-        self.queue.len() + self.fresh.len()
+        self.queue.len() + self.fresh.len() + self.roomless.len()
     }
 
-    /// How long the one of those that were just invoked has waited that has waited longest.
+    /// For how long the one has waited for a worker that has waited longest.
     pub(super) fn waited(&self) -> Duration {
-        self.fresh.front().map_or(Duration::ZERO, |(_, since)| since.elapsed())
+        let first = [self.fresh.front(), self.queue.front(), self.roomless.front()]
+            .into_iter()
+            .flatten()
+            .map(|(_, since)| since)
+            .min();
+        first.map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// About how long one would wait for a worker that is queued now, behind all that is queued already.
+    pub(super) fn expected_wait(&self) -> Duration {
+        let turns = self.backlog().div_ceil(self.workers.max(1));
+        self.turn.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
     }
 
     /// How many sessions are in memory.
@@ -183,9 +288,19 @@ impl Sessions {
         self.count
     }
 
+    /// How many are at work.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
     /// Whether any worker has one in its hands.
     pub(super) fn any_running(&self) -> bool {
         self.running > 0
+    }
+
+    /// Those that have ended, to be dropped without the lock.
+    pub(super) fn take_ended(&mut self) -> Vec<Resting> {
+        std::mem::take(&mut self.ended)
     }
 
     fn end(&mut self, resting: Resting) {
@@ -193,23 +308,36 @@ impl Sessions {
         self.ended.push(resting);
     }
 
-    /// Room for one more session: those that have rested longest give way. `false`: all are at work.
+    /// Whether there is room for one more session, or may be.
+    fn has_room(&self) -> bool {
+        !self.warm.is_empty() || (self.count < self.limit && self.bytes <= self.bytes_limit)
+    }
+
+    /// Room for one more session: those that have rested longest give way. `false`: all have something to do.
     fn make_room(&mut self) -> bool {
         while self.count >= self.limit || self.bytes > self.bytes_limit {
-            let Some((id, rest)) = self.warm.pop_front() else { return false };
-            if matches!(self.by_id.get(&id), Some(Live::Warm(_, r)) if *r == rest)
-                && let Some(Live::Warm(resting, _)) = self.by_id.remove(&id)
-            {
-                self.bytes -= resting.bytes;
-                self.end(resting);
+            if !self.evict() {
+                return false;
             }
+        }
+        true
+    }
+
+    /// The session that has rested longest gives way, unless it has gone on since. `false`: none rests.
+    fn evict(&mut self) -> bool {
+        let Some((id, rest)) = self.warm.pop_front() else { return false };
+        if matches!(self.by_id.get(&id), Some(Live::Warm(_, r)) if *r == rest)
+            && let Some(Live::Warm(resting, _)) = self.by_id.remove(&id)
+        {
+            self.bytes -= resting.bytes;
+            self.end(resting);
         }
         true
     }
 
     fn rest(&mut self, id: Id, mut resting: Resting) {
         self.rests += 1;
-        resting.bytes = resting.session.memory_bytes();
+        resting.bytes = resting.memory_bytes();
         self.bytes += resting.bytes;
         self.warm.push_back((id.clone(), self.rests));
         self.by_id.insert(id, Live::Warm(resting, self.rests));
@@ -217,46 +345,104 @@ impl Sessions {
             let by_id = &self.by_id;
             self.warm.retain(|(id, rest)| matches!(by_id.get(id), Some(Live::Warm(_, r)) if r == rest));
         }
+        // They grow while they are at work, too.
+        while self.bytes > self.bytes_limit && self.evict() {}
     }
 
     fn requeue(&mut self, id: Id, mut resting: Resting) {
-        resting.bytes = resting.session.memory_bytes();
+        resting.bytes = resting.memory_bytes();
         self.bytes += resting.bytes;
+        let has_computed = resting.has_computed;
+        let is_long = resting.is_halfway && matches!(resting.guest, Guest::Here(_));
         self.by_id.insert(id.clone(), Live::Queued(Some(resting)));
-        self.queue.push_back(id);
+        match is_long {
+            true if has_computed => self.longer.push_back(id),
+            true => self.long.push_back(id),
+            false => self.queue.push_back((id, Instant::now())),
+        }
     }
 }
 
 /// What a worker is to do next.
-enum Work {
+pub(super) enum Work {
     /// Begin a session, from the journal.
     Begin { promise: Arc<Promise>, version: u32, tail: JournalTail },
     /// Tell a waiting session of a step.
     Tell { resting: Resting, step: u32, completion: Completion, now: u64 },
     /// Let a session go on that its time slice had stopped.
     GoOn { resting: Resting },
+    /// Something with a session on another node.
+    Abroad(Abroad),
 }
 
-pub(super) fn run(shared: &Arc<Shared>) {
+impl Work {
+    fn tell(resting: Resting, step: u32, completion: Completion, now: u64) -> Work {
+        match resting.guest {
+            Guest::Here(_) => Work::Tell { resting, step, completion, now },
+            Guest::Elsewhere(room) => {
+                let told = Some(Told { step, completion, now });
+                Work::Abroad(Abroad::GoOn { room, version: resting.version, told })
+            }
+        }
+    }
+
+    fn go_on(resting: Resting) -> Work {
+        match resting.guest {
+            Guest::Here(_) => Work::GoOn { resting },
+            Guest::Elsewhere(room) => Work::Abroad(Abroad::GoOn { room, version: resting.version, told: None }),
+        }
+    }
+}
+
+pub(super) fn run(shared: &Arc<Shared>, lane: Lane) {
+    if lane == Lane::Long {
+        give_way();
+    }
     let mut inner = shared.lock();
     loop {
         drop_ended(&mut inner);
         if inner.stopping {
             return;
         }
-        let Some(id) = inner.sessions.pop() else {
-            inner.sessions.idle += 1;
-            inner.wait(|signals| &signals.queued);
-            inner.sessions.idle -= 1;
+        if inner.is_choked() {
+            inner.wait_for(|signals| &signals.written, BREATHER);
+            continue;
+        }
+        let Some(id) = inner.sessions.pop(lane) else {
+            *inner.sessions.idle(lane) += 1;
+            inner.wait(|signals| signals.of(lane));
+            *inner.sessions.idle(lane) -= 1;
             continue;
         };
         let Some(mut work) = inner.next_work(&id) else { continue };
         for turn in 1.. {
+            if let Work::Abroad(abroad) = work {
+                shared.tokio.spawn(elsewhere::drive(shared.clone(), id.clone(), abroad));
+                break;
+            }
+            let begun = Instant::now();
             let done = inner.unlocked(|shared| perform(shared, work));
-            match inner.record(&id, done, turn < TURNS) {
+            if lane == Lane::Short {
+                inner.sessions.took(begun.elapsed());
+            }
+            // Once it rests, what it is told next is a turn like any other.
+            match inner.record(&id, done, lane == Lane::Short && turn < TURNS) {
                 Some(more) => work = more,
                 None => break,
             }
+        }
+    }
+}
+
+/// Have the system prefer all other threads to this one: those that answer, commit, and renew a node's lease have little to
+/// do, and soon.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: it takes no pointers. On Linux the process 0 is this thread.
+        let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        if result != 0 {
+            tracing::debug!("guests that compute have the priority of all else: {}", std::io::Error::last_os_error());
         }
     }
 }
@@ -265,10 +451,14 @@ pub(super) fn run(shared: &Arc<Shared>) {
 /// to be woken, which takes longer than most turns. What came of it isn't known to anybody when this returns: whoever
 /// asked may want to commit it himself.
 pub(super) fn help(inner: &mut Locked<'_>, id: &Id) {
-    if inner.stopping || !inner.sessions.take_alone(id) {
+    if inner.stopping || !inner.is_ready_to_run(id) || !inner.sessions.take_alone(id) {
         return;
     }
     if let Some(work) = inner.next_work(id) {
+        if let Work::Abroad(_) = work {
+            inner.put_back(id.clone(), work);
+            return;
+        }
         let done = inner.unlocked(|shared| perform(shared, work));
         inner.record(id, done, false);
     }
@@ -277,7 +467,7 @@ pub(super) fn help(inner: &mut Locked<'_>, id: &Id) {
 /// Drop the sessions that have ended, without the lock.
 pub(super) fn drop_ended(inner: &mut Locked<'_>) {
     if !inner.sessions.ended.is_empty() {
-        let ended = std::mem::take(&mut inner.sessions.ended);
+        let ended = inner.sessions.take_ended();
         inner.unlocked(|_| drop(ended));
     }
 }
@@ -293,8 +483,9 @@ fn perform(shared: &Shared, work: Work) -> Result<Done, (u32, Failed)> {
         }
         Work::GoOn { resting } => {
             let version = resting.version;
-            resting.go_on(None).map_err(|failed| (version, failed))
+            resting.compute().map_err(|failed| (version, failed))
         }
+        Work::Abroad(_) => unreachable!("whoever has it sends it there"),
     };
     faults::pass(Point::MidTurn);
     done
@@ -302,14 +493,14 @@ fn perform(shared: &Shared, work: Work) -> Result<Done, (u32, Failed)> {
 
 impl Inner {
     /// Take an execution from the queue. None: there is nothing to do for it now.
-    fn next_work(&mut self, id: &Id) -> Option<Work> {
+    pub(super) fn next_work(&mut self, id: &Id) -> Option<Work> {
         match self.sessions.by_id.remove(id)? {
             Live::Queued(None) => self.begin(id),
             Live::Queued(Some(resting)) => {
                 self.sessions.by_id.insert(id.clone(), Live::Running);
                 self.sessions.running += 1;
                 self.sessions.bytes -= resting.bytes;
-                if resting.is_halfway { Some(Work::GoOn { resting }) } else { self.tell_next(id, resting) }
+                if resting.is_halfway { Some(Work::go_on(resting)) } else { self.tell_next(id, resting) }
             }
             other => {
                 self.sessions.by_id.insert(id.clone(), other);
@@ -320,7 +511,8 @@ impl Inner {
 
     fn begin(&mut self, id: &Id) -> Option<Work> {
         if !self.sessions.make_room() {
-            self.sessions.queue(id.clone());
+            self.sessions.by_id.insert(id.clone(), Live::Queued(None));
+            self.sessions.roomless.push_back((id.clone(), Instant::now()));
             return None;
         }
         let Ok(Reply::Acquired { version }) = self.apply(Op::Acquire { id: id.clone() }) else { return None };
@@ -335,7 +527,7 @@ impl Inner {
     /// The next thing to tell a session in a worker's hands. None: nothing, and it is put to rest.
     fn tell_next(&mut self, id: &Id, resting: Resting) -> Option<Work> {
         match self.next_ready(id) {
-            Some((step, completion)) => Some(Work::Tell { resting, step, completion, now: self.now() }),
+            Some((step, completion)) => Some(Work::tell(resting, step, completion, self.now())),
             None if self.sleeps_long(id) => self.end_session(id, resting),
             None => {
                 self.sessions.running -= 1;
@@ -368,7 +560,7 @@ impl Inner {
     }
 
     /// Record a turn. What the worker is to do next with the same session, if it may go on and there is something.
-    fn record(&mut self, id: &Id, done: Result<Done, (u32, Failed)>, may_go_on: bool) -> Option<Work> {
+    pub(super) fn record(&mut self, id: &Id, done: Result<Done, (u32, Failed)>, may_go_on: bool) -> Option<Work> {
         let Done { resting, told, events, output, rest } = match done {
             Ok(done) => done,
             Err((version, failed)) => {
@@ -384,7 +576,7 @@ impl Inner {
         {
             let reason = format!("it crashed: {text}");
             if self.apply(Op::Hold { id: id.clone(), version, reason }).is_ok() {
-                self.progressed(id);
+                self.halted(id);
             }
             return self.end_session(id, resting);
         }
@@ -405,6 +597,7 @@ impl Inner {
                     tracing::error!(execution = %id, "{rejection}");
                     let hold = Op::Hold { id: id.clone(), version, reason: rejection.to_string() };
                     let _ = self.apply(hold);
+                    self.halted(id);
                     return self.end_session(id, resting);
                 }
             }
@@ -441,14 +634,51 @@ impl Inner {
             Failed::Diverged(difference) => {
                 let reason = difference.to_string();
                 tracing::error!(execution = %id, "{reason}");
-                let _ = self.apply(Op::Hold { id: id.clone(), version, reason });
-                self.progressed(id);
+                if self.apply(Op::Hold { id: id.clone(), version, reason }).is_ok() {
+                    self.halted(id);
+                } else if self.is_runnable(id) {
+                    // It was moved meanwhile, or halted and continued: then it begins again.
+                    self.sessions.queue(id.clone());
+                }
+            }
+            Failed::Gone => self.sessions.queue(id.clone()),
+            Failed::Elsewhere => {
+                self.sessions.stay = Some(id.clone());
+                self.sessions.queue(id.clone());
             }
             Failed::Unable(error) => {
                 tracing::error!(execution = %id, "it can't be run, and is tried again: {error}");
                 self.sessions.later.push(id.clone());
             }
         }
+    }
+
+    /// Leave to others what was taken from the queue.
+    pub(super) fn put_back(&mut self, id: Id, work: Work) {
+        self.sessions.running -= 1;
+        let resting = match work {
+            Work::Begin { .. } => None,
+            Work::Tell { resting, .. } | Work::GoOn { resting } => Some(resting),
+            Work::Abroad(Abroad::Begin { .. }) => None,
+            Work::Abroad(Abroad::GoOn { room, version, told }) => {
+                let is_halfway = told.is_none();
+                Some(Resting { guest: Guest::Elsewhere(room), version, is_halfway, has_computed: false, bytes: 0 })
+            }
+        };
+        match resting {
+            Some(resting) => self.sessions.requeue(id, resting),
+            None => {
+                self.sessions.count -= 1;
+                self.sessions.by_id.remove(&id);
+                self.sessions.queue(id);
+            }
+        }
+    }
+
+    /// Whether more compute than the workers have hands for.
+    pub(super) fn is_overfull(&self) -> bool {
+        let sessions = &self.sessions;
+        !self.stopping && sessions.idle_long == 0 && !sessions.long.is_empty()
     }
 
     /// Try again what could not be begun.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::faults::{self, Point};
 use super::locked::Locked;
-use crate::store::Store;
+use crate::store::{Reader, Store, StoreError};
 
 /// How long changes are gathered, so that what changes often is written once.
 const GATHER: Duration = Duration::from_millis(500);
@@ -31,6 +31,11 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
                 faults::pass(Point::BeforeWrite);
                 let written = store.write(&cut).and_then(|saved| Ok((saved, store.reader()?)));
                 faults::pass(Point::AfterWrite);
+                if let Some(place) = &shared.place
+                    && written.is_ok()
+                {
+                    (place.written)(cut.applied);
+                }
                 written
             });
             match written {
@@ -40,6 +45,11 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
         }
         inner.write_now = false;
         shared.signals.written.notify_all();
+        match inner.unlocked(|_| compact(&mut store)) {
+            Ok(None) => {}
+            Ok(Some(reader)) => inner.view.read_from(reader),
+            Err(error) => return inner.fail(error.to_string()),
+        }
         if inner.stopping && !inner.unwritten() {
             if !inner.sessions.any_running() {
                 return;
@@ -48,6 +58,21 @@ pub(super) fn run(shared: &Arc<Shared>, mut store: Store) {
             inner.wait_for(|signals| &signals.write, GATHER);
         }
     }
+}
+
+/// Give room back to the disk, if it is time for that. How the tables are read from here on, if they have moved.
+fn compact(store: &mut Store) -> Result<Option<Reader>, StoreError> {
+    let begun = Instant::now();
+    let Some(copy) = store.compacted()? else { return Ok(None) };
+    faults::pass(Point::BeforeReplace);
+    store.replace(copy)?;
+    faults::pass(Point::AfterReplace);
+    let reader = store.reader()?;
+    tracing::info!(
+        "the compacted store has taken its place, for which the writer stood still for {:?}",
+        begun.elapsed()
+    );
+    Ok(Some(reader))
 }
 
 /// Until there is enough to write, or it was long enough ago, or somebody wants to read.

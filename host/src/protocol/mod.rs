@@ -19,9 +19,10 @@ mod snapshot;
 mod values;
 
 pub use answers::{Answer, Facts, Failure, List, To};
-pub use post::{Line, Post};
+pub(crate) use poll::Letter;
+pub use post::{Line, Post, Sender};
 pub use records::{state, task_state};
-pub use requests::{Calls, Debug, Envelope, Inner, Kind, Look, Parsed, Salvaged, Search, Time};
+pub use requests::{Calls, Debug, Envelope, Inner, Kind, Look, Parsed, Salvaged, Search, Subject, Time};
 pub use snapshot::answer as snapshot;
 
 /// The version of the protocol that is spoken here.

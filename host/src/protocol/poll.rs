@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 /// Messages that a connection can be behind.
@@ -16,16 +17,16 @@ const CONNECTIONS: usize = 10_000;
 const WAITING: usize = 100_000;
 
 /// A message that is to be delivered, or was.
-#[derive(Clone, Debug)]
-pub(super) struct Letter {
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Letter {
     /// A later letter with the same key takes the place of this one, as long as it waits.
     pub(super) key: Key,
     pub(super) text: String,
 }
 
 /// What a letter is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub(crate) enum Key {
     /// A task, at a version.
     Task(machine::Id, u32),
     /// A promise that was settled, and the address that is told so.
@@ -117,17 +118,34 @@ impl Groups {
 
     /// Deliver a letter, or keep it until somebody comes.
     pub(super) fn send(&mut self, address: Address, letter: Letter) {
-        let group = self.by_name.entry(address.group.clone()).or_default();
+        if let Some(letter) = self.hand(&address, letter) {
+            self.keep(address, letter);
+        }
+    }
+
+    /// Deliver a letter. What comes back could be given to nobody.
+    pub(super) fn hand(&mut self, address: &Address, letter: Letter) -> Option<Letter> {
+        let Some(group) = self.by_name.get_mut(&address.group) else { return Some(letter) };
         let before = group.connections.len();
-        let undelivered = group.deliver(&address, letter);
+        let undelivered = group.deliver(address, letter);
         self.connected -= before - group.connections.len();
-        if let Some(letter) = undelivered
-            && self.waiting < WAITING
-            && group.keys.insert(letter.key.clone())
-        {
+        undelivered
+    }
+
+    /// Keep a letter until somebody comes.
+    fn keep(&mut self, address: Address, letter: Letter) {
+        let group = self.by_name.entry(address.group.clone()).or_default();
+        if self.waiting < WAITING && group.keys.insert(letter.key.clone()) {
             self.waiting += 1;
             group.waiting.push_back((address, letter));
         }
+    }
+
+    /// Give out the letters that a member could be given, for one that has come elsewhere.
+    pub(super) fn take_waiting(&mut self, group: &str, member: &str) -> Vec<Letter> {
+        let taken = self.by_name.get_mut(group).map_or(Vec::new(), |group| group.take_waiting(member));
+        self.waiting -= taken.len();
+        taken
     }
 
     /// Forget what waits.

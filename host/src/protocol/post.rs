@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
-use machine::{Promise, Settings};
+use machine::{Id, Promise, Settings};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -24,10 +24,34 @@ struct Shared {
     groups: Mutex<Groups>,
     settings: Settings,
     /// Who is told what has arrived, and knows what is still to be delivered.
-    partition: OnceLock<Partition>,
+    sender: OnceLock<Arc<dyn Sender>>,
     /// Where workers reach this host.
     url: OnceLock<String>,
     push: OnceLock<Push>,
+}
+
+/// Whose messages these are.
+pub trait Sender: Send + Sync {
+    /// Whether a task can be taken at a version.
+    fn is_offered(&self, id: &Id, version: u32) -> bool;
+    /// Whether an address is to be told of a settled promise.
+    fn is_untold(&self, id: &Id, address: &str) -> bool;
+    /// An address was told of a settled promise.
+    fn delivered(&self, id: Id, address: String);
+}
+
+impl Sender for Partition {
+    fn is_offered(&self, id: &Id, version: u32) -> bool {
+        self.is_offered(id, version)
+    }
+
+    fn is_untold(&self, id: &Id, address: &str) -> bool {
+        self.is_untold(id, address)
+    }
+
+    fn delivered(&self, id: Id, address: String) {
+        self.delivered(id, address);
+    }
 }
 
 /// A connection that is told what its member and its group are to know.
@@ -67,7 +91,7 @@ impl Post {
         let shared = Shared {
             groups: Mutex::default(),
             settings,
-            partition: OnceLock::new(),
+            sender: OnceLock::new(),
             url: OnceLock::new(),
             push: OnceLock::new(),
         };
@@ -75,9 +99,9 @@ impl Post {
     }
 
     /// Say whose messages these are, where the host is reached, and what sends requests. Within a runtime of tokio.
-    pub fn open(&self, partition: Partition, url: String, client: Client) {
+    pub fn open(&self, sender: Arc<dyn Sender>, url: String, client: Client) {
         // It is opened once.
-        let _ = self.shared.partition.set(partition);
+        let _ = self.shared.sender.set(sender);
         let _ = self.shared.url.set(url);
         let _ = self.shared.push.set(Push::new(client, Handle::current()));
     }
@@ -91,10 +115,10 @@ impl Post {
 
     /// Whether what has waited is still to be delivered.
     fn is_wanted(&self, key: &Key) -> bool {
-        let Some(partition) = self.shared.partition.get() else { return false };
+        let Some(sender) = self.shared.sender.get() else { return false };
         match key {
-            Key::Task(id, version) => partition.is_offered(id, *version),
-            Key::Promise(id, address) => partition.is_untold(id, address),
+            Key::Task(id, version) => sender.is_offered(id, *version),
+            Key::Promise(id, address) => sender.is_untold(id, address),
         }
     }
 
@@ -109,8 +133,8 @@ impl Post {
     }
 
     fn arrived(&self, key: Key) {
-        if let (Key::Promise(id, address), Some(partition)) = (key, self.shared.partition.get()) {
-            partition.delivered(id, address);
+        if let (Key::Promise(id, address), Some(sender)) = (key, self.shared.sender.get()) {
+            sender.delivered(id, address);
         }
     }
 
@@ -125,27 +149,53 @@ impl Post {
     }
 }
 
-impl Courier for Post {
-    fn send(&self, message: Message) {
-        let (address, key, text) = match message {
+impl Post {
+    /// A message as it is sent, with its address.
+    pub(crate) fn write(&self, message: Message) -> (String, Letter) {
+        match message {
             Message::Execute { id, version, address } => {
                 let text = self.text("execute", Data::Task { id: id.as_str(), version });
-                (address, Key::Task(id, version), text)
+                (address, Letter { key: Key::Task(id, version), text })
             }
             Message::Unblock { promise, address } => {
                 let key = Key::Promise(promise.id.clone(), address.clone());
-                (address, key, self.unblock(&promise))
-            }
-        };
-        let letter = Letter { key, text };
-        match Address::parse(&address) {
-            Some(address) => self.shared.groups.lock().send(address, letter),
-            None => {
-                if let Some(push) = self.shared.push.get() {
-                    push.send(self, address, letter);
-                }
+                (address, Letter { key, text: self.unblock(&promise) })
             }
         }
+    }
+
+    /// Give a letter to somebody who is connected here, or send it soon, if it goes to a URL. What comes back could be given
+    /// to nobody.
+    pub(crate) fn hand(&self, address: &str, letter: Letter) -> Option<Letter> {
+        match Address::parse(address) {
+            Some(address) => self.shared.groups.lock().hand(&address, letter),
+            None => {
+                if let Some(push) = self.shared.push.get() {
+                    push.send(self, address.to_owned(), letter);
+                }
+                None
+            }
+        }
+    }
+
+    /// The same, and what could be given to nobody is kept until somebody comes.
+    pub(crate) fn deliver(&self, address: &str, letter: Letter) {
+        if let (Some(letter), Some(address)) = (self.hand(address, letter), Address::parse(address)) {
+            self.shared.groups.lock().send(address, letter);
+        }
+    }
+
+    /// Give out what has waited for a member of a group, for one that has come elsewhere.
+    pub(crate) fn take_waiting(&self, group: &str, member: &str) -> Vec<Letter> {
+        let taken = self.shared.groups.lock().take_waiting(group, member);
+        taken.into_iter().filter(|letter| self.is_wanted(&letter.key)).collect()
+    }
+}
+
+impl Courier for Post {
+    fn send(&self, message: Message) {
+        let (address, letter) = self.write(message);
+        self.deliver(&address, letter);
     }
 
     fn forget(&self) {

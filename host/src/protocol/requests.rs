@@ -139,6 +139,19 @@ pub struct Search {
     pub cursor: String,
 }
 
+/// What a request is about, as far as that says who is to answer it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// One promise, task or schedule.
+    One(String),
+    /// These tasks.
+    Tasks(Vec<String>),
+    /// All that there is, at most so many of it.
+    All(usize),
+    /// None of that: any partition says what is wrong with it.
+    Unclear,
+}
+
 /// What is known about the functions of this host.
 pub trait Calls {
     /// How many arguments a function takes. None: there is none of this name.
@@ -388,6 +401,41 @@ impl<'a> Envelope<'a> {
             kind if kind.starts_with("task.") => return read.task(kind, data),
             kind => return Err(format!("there is no kind {kind:?} of request")),
         })
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        #[derive(Deserialize)]
+        struct Named {
+            id: Option<String>,
+            awaited: Option<String>,
+            action: Option<Action>,
+            tasks: Option<Vec<Task>>,
+            limit: Option<Time>,
+        }
+        #[derive(Deserialize)]
+        struct Action {
+            data: Task,
+        }
+        #[derive(Deserialize)]
+        struct Task {
+            id: String,
+        }
+        let Ok(named) = serde_json::from_str::<Named>(self.data.get()) else { return Subject::Unclear };
+        let one = |id: Option<String>| id.map_or(Subject::Unclear, Subject::One);
+        match &*self.kind {
+            "promise.register_callback" | "promise.register_listener" => one(named.awaited),
+            "task.create" => one(named.action.map(|action| action.data.id)),
+            "task.heartbeat" => {
+                let tasks = named.tasks.unwrap_or_default();
+                Subject::Tasks(tasks.into_iter().map(|task| task.id).collect())
+            }
+            kind if kind.ends_with(".search") => {
+                let limit = named.limit.map_or(SEARCHED, |limit| limit.0 as usize);
+                Subject::All(limit.clamp(1, SEARCHED_AT_MOST))
+            }
+            _ => one(named.id),
+        }
     }
 
     fn tick(&self, tick: Tick) -> Result<Parsed, String> {

@@ -1,7 +1,7 @@
 //! Capsules: an execution with all that is needed to run it again, in one file, for another machine.
 //!
 //! ```text
-//! "DURABLE\n"  version (4 bytes, little endian: 1)  section...
+//! "DURABLE\n"  version (4 bytes, little endian: 2)  section...
 //! section:     kind (1 byte)  length (8 bytes, little endian)  content  chain (32 bytes)
 //! ```
 //!
@@ -11,22 +11,22 @@
 //! | 2 | a component, as it was uploaded |
 //! | 3 | an execution: its promise, its journal and its output, as rows of format 1 (postcard) |
 //! | 4 | another promise of the tree, with its value, in the same way |
+//! | 5 | what some of the executions were given from outside: JSON, see [`Given`]. Secrets have a digest and no value |
 //! | 0 | the end, empty |
 //!
 //! `chain` is the SHA-256 of the chain before it, the kind, the length and the content; before the first section it is that
 //! of the first twelve bytes. So the last chain stands for the whole file: whoever has it from somebody they trust knows
-//! that nothing was changed.
+//! that nothing was changed. How it is run is in `opened`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::{Arguments, Completion, Digest, Entry, Id, Kind, Outcome, Output, Promise};
 use serde::{Deserialize, Serialize};
 
-use super::{Difference, History, Verdict, check};
-use crate::runtime::{Compiled, Limits, Program, Runtime};
+use super::Difference;
 
 const MAGIC: &[u8; 8] = b"DURABLE\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CHAIN_BYTES: usize = 32;
 
 /// What a capsule says of itself.
@@ -40,14 +40,27 @@ pub struct Manifest {
     pub host: String,
     /// The digests of its components.
     pub components: Vec<String>,
-    /// What a guest could use there: a limit that it passed is passed again.
-    pub memory_bytes: usize,
-    /// See `memory_bytes`.
-    pub output_bytes: usize,
-    /// See `memory_bytes`.
-    pub payload_bytes: usize,
-    /// See `memory_bytes`.
-    pub pending_steps: usize,
+}
+
+/// What executions were given from outside, beside their arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The ids of the executions. Each is in one of these.
+    pub executions: Vec<String>,
+    /// What they found in their environment, by name.
+    pub variables: BTreeMap<String, GivenVariable>,
+    /// What they could use, by the names of the limits: a limit that was passed is passed again.
+    pub limits: BTreeMap<String, u64>,
+}
+
+/// A variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenVariable {
+    /// Of the value and its salt, as the host knows it. The salt isn't known, so the value can't be guessed from it.
+    pub digest: String,
+    /// Of one that isn't secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// An execution and what is below it.
@@ -61,6 +74,8 @@ pub struct Capsule {
     pub executions: Vec<(Promise, Vec<Entry>, Vec<Output>)>,
     /// The other promises.
     pub promises: Vec<Promise>,
+    /// What the executions were given.
+    pub given: Vec<Given>,
 }
 
 /// Why a file is no capsule, or not one to be trusted.
@@ -90,13 +105,34 @@ pub enum CapsuleError {
     #[error("a component of the capsule can't be run: {0}")]
     Component(String),
     /// A component doesn't do what a journal has.
-    #[error("{id:?} doesn't replay: {difference}")]
+    #[error("{id:?} doesn't replay: {difference}{}", without(missing))]
     Differs {
         /// The execution.
         id: Id,
         /// Where it differs first.
         difference: Box<Difference>,
+        /// The names of the secrets that stand-ins were taken for.
+        missing: String,
     },
+    /// A secret that none of its executions was given.
+    #[error("the capsule has no secret {name:?}{}", only(known))]
+    NoSecret {
+        /// Which.
+        name: String,
+        /// The names of those that they were given.
+        known: String,
+    },
+}
+
+fn without(missing: &str) -> String {
+    match missing {
+        "" => String::new(),
+        names => format!("\nit ran without its secrets, which a capsule doesn't have: give {names} with --secret"),
+    }
+}
+
+fn only(known: &str) -> String {
+    if known.is_empty() { String::new() } else { format!("; it has {known}") }
 }
 
 fn kind_name(kind: u8) -> &'static str {
@@ -106,6 +142,7 @@ fn kind_name(kind: u8) -> &'static str {
         2 => "a component",
         3 => "an execution",
         4 => "a promise",
+        5 => "what executions were given",
         _ => "of an unknown kind",
     }
 }
@@ -127,6 +164,8 @@ impl Capsule {
         sections.extend(self.components.iter().map(|wasm| (2, wasm.clone())));
         sections.extend(self.executions.iter().map(|execution| (3, row(postcard::to_allocvec(execution)))));
         sections.extend(self.promises.iter().map(|promise| (4, row(postcard::to_allocvec(promise)))));
+        let json = |given: &Given| serde_json::to_vec(given).expect("texts and numbers are JSON");
+        sections.extend(self.given.iter().map(|given| (5, json(given))));
         sections.push((0, Vec::new()));
         let mut file = MAGIC.to_vec();
         file.extend_from_slice(&VERSION.to_le_bytes());
@@ -141,7 +180,7 @@ impl Capsule {
         (file, chain)
     }
 
-    /// From a file, and the hash that stands for it. Nothing is run yet: see [`verify`](Capsule::verify).
+    /// From a file, and the hash that stands for it. Nothing is run yet: see [`Opened`](super::Opened).
     pub fn read(file: &[u8]) -> Result<(Capsule, Digest), CapsuleError> {
         let short = || CapsuleError::Broken("it is cut short".into());
         let rest = file.strip_prefix(MAGIC).ok_or(CapsuleError::Other)?;
@@ -150,7 +189,8 @@ impl Capsule {
             return Err(CapsuleError::Version(u32::from_le_bytes(*version)));
         }
         let mut chain = Digest::of(&file[..MAGIC.len() + 4]);
-        let (mut manifest, mut components, mut executions, mut promises) = (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut manifest, mut components, mut executions) = (None, Vec::new(), Vec::new());
+        let (mut promises, mut given) = (Vec::new(), Vec::new());
         for section in 0.. {
             let (kind, after) = rest.split_first().ok_or_else(short)?;
             let (length, after) = after.split_first_chunk::<8>().ok_or_else(short)?;
@@ -171,6 +211,7 @@ impl Capsule {
                 2 => components.push(content.to_vec()),
                 3 => executions.push(postcard::from_bytes(content).map_err(|e| bad(&e))?),
                 4 => promises.push(postcard::from_bytes(content).map_err(|e| bad(&e))?),
+                5 => given.push(serde_json::from_slice(content).map_err(|e| bad(&e))?),
                 _ => return Err(bad(&"there should be none")),
             }
         }
@@ -178,47 +219,15 @@ impl Capsule {
             return Err(CapsuleError::Broken(format!("{} bytes follow its end", rest.len())));
         }
         let manifest = manifest.ok_or_else(|| CapsuleError::Unfit("there is no manifest".into()))?;
-        let capsule = Capsule { manifest, components, executions, promises };
+        let capsule = Capsule { manifest, components, executions, promises, given };
         capsule.check_parts()?;
         Ok((capsule, chain))
     }
 
-    /// The history of one of its executions, and its output.
-    pub fn history(&self, runtime: &Runtime, id: &str) -> Option<(History, &[Output])> {
-        let (promise, entries, output) = self.executions.iter().find(|(promise, ..)| promise.id.as_str() == id)?;
-        Some((History::of(promise, entries.clone(), runtime.setting())?, output))
-    }
-
-    /// Somewhere to run it, with the limits that its guests had, and its components by their digests.
-    pub fn prepare(&self) -> Result<(Runtime, BTreeMap<Digest, Program>), CapsuleError> {
-        let Manifest { memory_bytes, output_bytes, payload_bytes, pending_steps, .. } = self.manifest;
-        let limits =
-            Limits { memory_bytes, output_bytes, payload_bytes, pending_steps, sessions: 4, ..Limits::default() };
-        let runtime = Runtime::new(limits).map_err(|error| CapsuleError::Component(error.to_string()))?;
-        let mut programs = BTreeMap::new();
-        for wasm in &self.components {
-            let compiled = runtime.compile(wasm, None).map_err(|error| CapsuleError::Component(error.to_string()))?;
-            let Compiled { component, program, .. } = compiled;
-            programs.insert(component.digest, program);
-        }
-        Ok((runtime, programs))
-    }
-
-    /// Replays every execution. It is what it says it is only if each does what its journal has. How many entries there were.
-    pub fn verify(&self, runtime: &Runtime, programs: &BTreeMap<Digest, Program>) -> Result<usize, CapsuleError> {
-        for (promise, entries, _) in &self.executions {
-            let unfit = || CapsuleError::Unfit(format!("{:?} has no component", promise.id));
-            let history = History::of(promise, entries.clone(), runtime.setting()).ok_or_else(unfit)?;
-            let digest = promise.execution.as_ref().map(|execution| execution.component).ok_or_else(unfit)?;
-            match check(runtime, programs.get(&digest).ok_or_else(unfit)?, &history) {
-                Verdict::Differs(difference) => {
-                    return Err(CapsuleError::Differs { id: promise.id.clone(), difference });
-                }
-                Verdict::Busy => return Err(CapsuleError::Component("there is no memory for it".into())),
-                Verdict::Same { .. } => {}
-            }
-        }
-        Ok(self.executions.iter().map(|(_, entries, _)| entries.len()).sum())
+    /// The names of the secrets that its executions were given.
+    pub fn secrets(&self) -> BTreeSet<&str> {
+        let variables = self.given.iter().flat_map(|given| &given.variables);
+        variables.filter(|(_, variable)| variable.value.is_none()).map(|(name, _)| name.as_str()).collect()
     }
 
     /// What can be seen without running anything: that the parts are those that they name each other.
@@ -239,8 +248,12 @@ impl Capsule {
         if !promises.keys().any(|id| id.as_str() == self.manifest.root) {
             return unfit(format!("{:?} is not in it", self.manifest.root));
         }
+        let given: BTreeSet<&str> = self.given.iter().flat_map(|given| &given.executions).map(String::as_str).collect();
         for (promise, entries, output) in &self.executions {
             let id = &promise.id;
+            if !given.contains(id.as_str()) {
+                return unfit(format!("it isn't said what {id:?} was given"));
+            }
             let Some(execution) = &promise.execution else { return unfit(format!("{id:?} is no execution")) };
             if machine::Basis::of(entries).map(|basis| (basis.component, basis.seed))
                 != Some((execution.component, execution.seed))

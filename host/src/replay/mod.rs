@@ -7,16 +7,20 @@
 
 mod capsule;
 mod difference;
+mod opened;
+mod report;
 mod walk;
 
 use std::collections::BTreeSet;
 
-use machine::{Basis, Divergence, Entry, Event, Id, Outcome, Output, Payload, Promise, Replay, Replayed};
+use machine::{Basis, Divergence, Entry, Event, Id, Outcome, Output, Payload, Promise, Replay, Replayed, TaskState};
 
 use crate::runtime::{Program, Runtime, Session, Setting, Stack, Start, Status, Turn, Wanted};
 
-pub use capsule::{Capsule, CapsuleError, Manifest};
+pub use capsule::{Capsule, CapsuleError, Given, GivenVariable, Manifest};
 pub use difference::{Difference, Observed};
+pub use opened::{Opened, Secrets};
+pub use report::{Report, Tally};
 pub use walk::{Walk, outstanding};
 
 /// An execution, as it was recorded.
@@ -34,6 +38,8 @@ pub struct History {
     pub outcome: Option<Outcome>,
     /// How many pieces of output it has written.
     pub outputs: u32,
+    /// Whether its guest came to rest, or to its end, where the journal ends. It can have been in the middle of something.
+    pub is_at_rest: bool,
     /// What it was given from outside.
     pub setting: Setting,
 }
@@ -94,19 +100,29 @@ fn judge(
     differs: impl Fn(Box<Diverged>) -> Difference,
 ) -> Verdict {
     let mut session = history.begin(runtime, program, 0, Wanted::Nothing);
-    let reached = match follow(&mut session, &mut history.replay()) {
+    let mut reached = match follow(&mut session, &mut history.replay()) {
         Ok(reached) => reached,
         Err(diverged) => {
             drop(session);
             return Verdict::Differs(Box::new(differs(diverged)));
         }
     };
+    // Where its slice of time ended says nothing: it is on the way to where it ended by itself, or came to rest.
+    while (history.ended_by_itself() || history.is_at_rest)
+        && reached.status == Status::Yielded
+        && reached.events.is_empty()
+    {
+        let Turn { events, output, status } = session.poll();
+        reached.events = events;
+        reached.output.extend(output);
+        reached.status = status;
+    }
     drop(session);
     let is_news = !reached.events.is_empty() || matches!(reached.status, Status::Yielded | Status::Finished(_));
     match (&history.outcome, &reached.status) {
         (_, Status::Busy) => Verdict::Busy,
-        // What is as it was may have been ended from outside, while it waited.
-        (Some(outcome), status) if is_news && !is_end(status, outcome) => {
+        // What is as it was may have been ended from outside, while it waited or at work.
+        (Some(outcome), status) if history.ended_by_itself() && is_news && !is_end(status, outcome) => {
             Verdict::Differs(Box::new(differs(beyond(history, &reached, outcome))))
         }
         _ => Verdict::Same { replayed: replayed(history, &reached, is_news) },
@@ -160,9 +176,15 @@ impl History {
             arguments: promise.param.clone(),
             outcome: promise.outcome.clone(),
             outputs: promise.execution.as_ref()?.outputs,
+            is_at_rest: promise.execution.as_ref()?.task.state == TaskState::Suspended,
             entries,
             setting,
         })
+    }
+
+    /// Whether its end was, as far as one can tell, the guest's doing: what it does at the end of the journal is its end then.
+    fn ended_by_itself(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Resolved(_) | Outcome::Rejected(_) | Outcome::Crashed(_)))
     }
 
     /// How many pieces a run on the component that it is on leaves out, because they were written.

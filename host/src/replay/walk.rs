@@ -24,6 +24,8 @@ impl Walk {
         history: &History,
         entries: usize,
     ) -> Result<Walk, Box<Difference>> {
+        // What it does next is known, so it comes to its end or to rest, however many slices of time that takes.
+        let goes_on = entries < history.entries.len() || history.ended_by_itself();
         let mut part = history.clone();
         part.entries.truncate(entries);
         let mut session = part.begin(runtime, program, 0, Wanted::All);
@@ -48,7 +50,7 @@ impl Walk {
                 }
             }
             match status {
-                Status::Yielded if !replay.is_over() => {}
+                Status::Yielded if goes_on || !replay.is_over() => {}
                 Status::Waiting => {
                     let position = replay.position();
                     match replay.rest().map_err(|divergence| differs(divergence, None))? {

@@ -1,8 +1,8 @@
 //! Components: checking, compiling and loading them, and asking what they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use machine::{Digest, FunctionInfo, Id, Payload};
@@ -10,13 +10,15 @@ use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentType, InstancePre, Lift};
 
+use super::arena::Arena;
 use super::drive::{Drive, Progress};
 use super::engine::Slice;
 use super::guest::{self, Guest};
+use super::handler::{self, Handler};
 use super::imports::random::Dice;
 use super::output::Console;
 use super::wire::{Ends, Wire};
-use super::{Inner, RuntimeError, fault, handler};
+use super::{Inner, RuntimeError, fault};
 
 const FUNCTIONS: &str = "durable:functions/functions@1.0.0";
 const MAX_FUNCTIONS: usize = 1000;
@@ -47,8 +49,8 @@ pub enum ComponentError {
     Invalid(String),
     /// It doesn't export `durable:functions/functions`, or not all of it.
     #[error(
-        "the component doesn't export {missing}, so it holds no durable functions (nor the handler of wasi:http 0.2); it \
-         exports {found}"
+        "the component doesn't export {missing}, so it holds no durable functions (nor a handler of wasi:http); it exports \
+         {found}"
     )]
     NoFunctions {
         /// What was looked for.
@@ -90,9 +92,16 @@ pub struct Compiled {
 
 /// A component that is ready to run. Clones share it.
 #[derive(Clone)]
-pub struct Program(Arc<Exports>);
+pub struct Program(Arc<Loaded>);
 
-struct Exports {
+struct Loaded {
+    main: Arc<Exports>,
+    /// The same in other engines, by the sizes of their stacks.
+    others: Mutex<BTreeMap<usize, Arc<Exports>>>,
+}
+
+/// A component in an engine.
+pub(super) struct Exports {
     component: InstancePre<Guest>,
     entry: Entry,
 }
@@ -101,8 +110,8 @@ struct Exports {
 enum Entry {
     /// `durable:functions/functions`.
     Functions { describe: ComponentExportIndex, invoke: ComponentExportIndex },
-    /// `wasi:http/incoming-handler`.
-    Handler { handle: ComponentExportIndex },
+    /// The handler of `wasi:http`.
+    Handler(Handler),
 }
 
 pub(super) type InvokeResult = Result<Vec<u8>, Vec<u8>>;
@@ -135,16 +144,17 @@ struct Description {
 pub(super) fn compile(runtime: &Inner, wasm: &[u8], mount: Option<&str>) -> Result<Compiled, ComponentError> {
     check_kind(wasm, runtime.limits.component_bytes)?;
     let invalid = |error: wasmtime::Error| ComponentError::Invalid(format!("{error:#}"));
-    let artifact = runtime.engine.precompile_component(wasm).map_err(invalid)?;
+    let arena = runtime.arenas.main();
+    let artifact = arena.engine.precompile_component(wasm).map_err(invalid)?;
     // SAFETY: these bytes were made by this engine just now, and nobody else had them.
-    let component = unsafe { Component::deserialize(&runtime.engine, &artifact) }.map_err(invalid)?;
-    let program = Program::new(runtime, &component)?;
+    let component = unsafe { Component::deserialize(&arena.engine, &artifact) }.map_err(invalid)?;
+    let program = Program::new(arena, &component)?;
     let digest = Digest::of(wasm);
-    let component = match &program.0.entry {
+    let component = match &program.0.main.entry {
         Entry::Functions { .. } => {
             check_description(digest, describe(runtime, &program)?).map_err(ComponentError::Description)?
         }
-        Entry::Handler { .. } => {
+        Entry::Handler(_) => {
             mount.map_or(Ok(()), check_mount).map_err(ComponentError::Description)?;
             handler::describe(digest, mount)
         }
@@ -155,10 +165,11 @@ pub(super) fn compile(runtime: &Inner, wasm: &[u8], mount: Option<&str>) -> Resu
 /// See [`Runtime::load`](super::Runtime::load).
 pub(super) fn load(runtime: &Inner, path: &Path) -> Result<Program, RuntimeError> {
     let failed = |reason: String| RuntimeError::Load { path: path.to_owned(), reason };
+    let arena = runtime.arenas.main();
     // SAFETY: the caller vouches that the file is what `compile` made.
-    let component = unsafe { Component::deserialize_file(&runtime.engine, path) };
+    let component = unsafe { Component::deserialize_file(&arena.engine, path) };
     let component = component.map_err(|error| failed(format!("{error:#}")))?;
-    Program::new(runtime, &component).map_err(|error| failed(error.to_string()))
+    Program::new(arena, &component).map_err(|error| failed(error.to_string()))
 }
 
 /// Tells the usual mistakes apart before the compiler looks. Bytes 4 and 5 are a version, 6 and 7 tell components from
@@ -175,30 +186,50 @@ fn check_kind(wasm: &[u8], limit: usize) -> Result<(), ComponentError> {
 }
 
 impl Program {
-    fn new(runtime: &Inner, component: &Component) -> Result<Program, ComponentError> {
-        let entry = exports(component)?;
-        let component = runtime.linker.instantiate_pre(component).map_err(import_error)?;
-        Ok(Program(Arc::new(Exports { component, entry })))
+    fn new(arena: &Arena, component: &Component) -> Result<Program, ComponentError> {
+        let main = Exports::new(arena, component)?;
+        Ok(Program(Arc::new(Loaded { main: Arc::new(main), others: Mutex::default() })))
     }
 
-    /// The whole of an execution: instantiate, and call.
-    pub(super) fn invoke(
-        &self,
-        mut store: Store<Guest>,
-        function: String,
-        arguments: Payload,
-    ) -> impl Future<Output = wasmtime::Result<InvokeResult>> + Send + 'static {
-        let Program(exports) = self.clone();
-        async move {
-            let result = exports.call_invoke(&mut store, &function, &arguments).await;
-            // Before the store is dropped, here and now.
-            store.data().wire.lock().close();
-            result
+    /// The same in an engine whose stacks are of this size.
+    pub(super) fn within(&self, arena: &Arena) -> wasmtime::Result<Arc<Exports>> {
+        let Program(loaded) = self;
+        if arena.is_main {
+            return Ok(loaded.main.clone());
         }
+        let mut others = loaded.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.get(&arena.stack_bytes) {
+            return Ok(known.clone());
+        }
+        let artifact = loaded.main.component.component().serialize()?;
+        // SAFETY: these bytes are of a component that was deserialized, and nobody else had them.
+        let component = unsafe { Component::deserialize(&arena.engine, &artifact) }?;
+        let exports = Arc::new(Exports::new(arena, &component)?);
+        others.insert(arena.stack_bytes, exports.clone());
+        Ok(exports)
     }
 }
 
 impl Exports {
+    fn new(arena: &Arena, component: &Component) -> Result<Exports, ComponentError> {
+        let entry = exports(component)?;
+        let component = arena.linker.instantiate_pre(component).map_err(import_error)?;
+        Ok(Exports { component, entry })
+    }
+
+    /// The whole of an execution: instantiate, and call.
+    pub(super) async fn invoke(
+        self: Arc<Self>,
+        mut store: Store<Guest>,
+        function: String,
+        arguments: Payload,
+    ) -> wasmtime::Result<InvokeResult> {
+        let result = self.call_invoke(&mut store, &function, &arguments).await;
+        // Before the store is dropped, here and now.
+        store.data().wire.lock().close();
+        result
+    }
+
     async fn call_invoke(
         &self,
         store: &mut Store<Guest>,
@@ -208,7 +239,7 @@ impl Exports {
         let instance = self.component.instantiate_async(&mut *store).await?;
         let invoke = match &self.entry {
             Entry::Functions { invoke, .. } => invoke,
-            Entry::Handler { handle } => return handler::answer(store, &instance, handle, arguments).await,
+            Entry::Handler(handler) => return handler::answer(store, &instance, *handler, arguments).await,
         };
         let invoke = instance.get_typed_func::<(&str, &[u8]), (InvokeResult,)>(&mut *store, invoke)?;
         let (result,) = invoke.call_async(&mut *store, (function, arguments)).await?;
@@ -225,9 +256,7 @@ fn exports(component: &Component) -> Result<Entry, ComponentError> {
         ComponentError::NoFunctions { missing, found }
     };
     let Some(interface) = component.get_export_index(None, FUNCTIONS) else {
-        let handler = component.get_export_index(None, handler::INTERFACE);
-        let handle = handler.and_then(|interface| component.get_export_index(Some(&interface), "handle"));
-        return handle.map(|handle| Entry::Handler { handle }).ok_or_else(|| missing(format!("`{FUNCTIONS}`")));
+        return handler::find(component).map(Entry::Handler).ok_or_else(|| missing(format!("`{FUNCTIONS}`")));
     };
     let function = |name: &str| {
         let what = || format!("the function `{name}` of `{FUNCTIONS}`");
@@ -254,15 +283,16 @@ fn import_error(error: wasmtime::Error) -> ComponentError {
 fn describe(runtime: &Inner, program: &Program) -> Result<Description, ComponentError> {
     let limits = runtime.limits.clone();
     let id = Id::root("describe").expect("it is a valid id");
-    let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
+    let arena = runtime.arenas.main();
+    let slice = Slice::new(arena.pulse.clone(), limits.cpu_ms);
     // Nobody reads what it writes.
     let console = Console::new(&limits, "describe", &Arc::default(), u32::MAX);
     let mut ends = Ends::new(id, limits.clone(), 0, console, Dice::new(0), slice);
     ends.describing = true;
     let wire = Wire::new(ends);
-    let mut store = guest::store(&runtime.engine, &wire, &limits);
+    let mut store = guest::store(&arena.engine, &wire, &limits);
     store.set_hostcall_fuel(MAX_DESCRIPTION_BYTES);
-    let Program(exports) = program.clone();
+    let exports = program.0.main.clone();
     let call = async move {
         let instance = match exports.component.instantiate_async(&mut store).await {
             Ok(instance) => instance,

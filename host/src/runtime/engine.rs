@@ -4,8 +4,9 @@
 //! a session must be cheap.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
@@ -13,10 +14,14 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::Limits;
 use super::fault::Stop;
 
-/// The time between two beats. It is coarse so that an idle host sleeps: a slice takes from two to three.
-const BEAT: Duration = Duration::from_millis(3);
+/// The time between two beats, while guests run.
+const BEAT: Duration = Duration::from_millis(1);
 /// How many beats end a slice.
 const SLICE_BEATS: u64 = 2;
+/// After so many beats in which no guest ran there are none until one does: an idle host sleeps.
+const QUIET_BEATS: u32 = 100;
+/// How often to look whether the engine is gone, while there are none.
+const STILL: Duration = Duration::from_secs(1);
 /// What host functions need of a stack, beside the guest's part.
 const HOST_STACK_BYTES: usize = 1 << 20;
 /// How much of a used memory is kept and cleared instead of being given back to the kernel, which costs more.
@@ -25,7 +30,8 @@ const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 const BACKTRACE_FRAMES: NonZeroUsize = NonZeroUsize::new(32).expect("32 isn't zero");
 
 /// The configuration that all components are compiled for. Artifacts of another configuration don't load.
-pub(super) fn config(limits: &Limits) -> Config {
+/// The size of stacks is none of it.
+pub(super) fn config(limits: &Limits, stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -34,8 +40,8 @@ pub(super) fn config(limits: &Limits) -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .epoch_interruption(true)
-        .max_wasm_stack(limits.stack_bytes)
-        .async_stack_size(limits.stack_bytes + HOST_STACK_BYTES)
+        .max_wasm_stack(stack_bytes)
+        .async_stack_size(stack_bytes + HOST_STACK_BYTES)
         .memory_init_cow(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
@@ -67,13 +73,47 @@ fn pool(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-/// Counts beats while the engine lives.
+/// Counts beats while the engine lives and guests run.
 #[derive(Default)]
-pub(super) struct Pulse(AtomicU64);
+pub(super) struct Pulse {
+    beats: AtomicU64,
+    /// Whether a guest has run since the last beat.
+    is_wanted: AtomicBool,
+    is_still: AtomicBool,
+    thread: OnceLock<Thread>,
+}
 
 impl Pulse {
     fn beats(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// A guest runs, and is to be told when its slice is over.
+    fn want(&self) {
+        // Most find that another guest was here since the last beat. That is a beat old at most: what runs on says so again
+        // with each, so the pulse can't come to a standstill over it.
+        if !self.is_wanted.load(Ordering::Relaxed) {
+            self.is_wanted.store(true, Ordering::SeqCst);
+            if self.is_still.load(Ordering::SeqCst)
+                && let Some(thread) = self.thread.get()
+            {
+                thread.unpark();
+            }
+        }
+    }
+
+    /// Wait until a guest runs, if none has for long.
+    fn rest(&self, quiet: &mut u32) {
+        *quiet = if self.is_wanted.swap(false, Ordering::SeqCst) { 0 } else { *quiet + 1 };
+        if *quiet < QUIET_BEATS {
+            return;
+        }
+        self.is_still.store(true, Ordering::SeqCst);
+        // Whoever wants it from here on sees that it is still, or was seen here.
+        if !self.is_wanted.load(Ordering::SeqCst) {
+            std::thread::park_timeout(STILL);
+        }
+        self.is_still.store(false, Ordering::SeqCst);
     }
 }
 
@@ -83,14 +123,17 @@ pub(super) fn start_pulse(engine: &Engine) -> std::io::Result<Arc<Pulse>> {
     let pulse = Arc::new(Pulse::default());
     let beating = pulse.clone();
     let engine = engine.weak();
-    std::thread::Builder::new().name("guest-slices".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name("guest-slices".into()).spawn(move || {
+        let mut quiet = 0;
         while let Some(engine) = engine.upgrade() {
-            beating.0.fetch_add(1, Ordering::Relaxed);
+            beating.beats.fetch_add(1, Ordering::Relaxed);
             engine.increment_epoch();
             drop(engine);
             std::thread::sleep(BEAT);
+            beating.rest(&mut quiet);
         }
     })?;
+    pulse.thread.get_or_init(|| thread.thread().clone());
     Ok(pulse)
 }
 
@@ -126,6 +169,7 @@ impl Slice {
 
     /// A poll begins. Most end within a slice, so only what continues pays for reading the processor's time.
     pub(super) fn begin(&mut self) {
+        self.pulse.want();
         self.began = self.pulse.beats();
         self.over = false;
         if self.continues {
@@ -136,6 +180,7 @@ impl Slice {
     /// Whether the guest has had its slice, asked by a guest that runs or is about to go on. Then it must yield; or,
     /// if it has used all the time that it may between two rests, stop.
     pub(super) fn is_over(&mut self) -> Result<bool, Stop> {
+        self.pulse.want();
         if self.over || self.pulse.beats() - self.began < SLICE_BEATS {
             return Ok(self.over);
         }

@@ -20,6 +20,10 @@ const MAX_TEXT_BYTES: usize = 8 << 10;
 /// What the Rust bindings say when a guest awaits something and has nothing outstanding.
 const BINDINGS_DEADLOCK: &str = "Rust task cannot sleep waiting only on Rust-originating events";
 
+/// Of the stack that a program has in its memory, beside the one that the host gives it.
+const OWN_STACK: &str =
+    "a component's own stack is as large as its linker makes it (in Rust 1 MiB, or -C link-arg=-zstack-size=N)";
+
 /// Why the host stopped a guest.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
@@ -39,6 +43,10 @@ pub(super) enum Stop {
     NoSuchStep { step: u32 },
     #[error("`{import}` was called while the component described itself; `describe` can't use the host's functions")]
     Describing { import: &'static str },
+    #[error(
+        "the bodies that it has written and not sent have {bytes} bytes, more than its memory may have, {limit} bytes"
+    )]
+    Unsent { bytes: usize, limit: usize },
     #[error("it asked for {bytes} random bytes at once, more than {limit}")]
     Random { bytes: u64, limit: u64 },
 }
@@ -50,6 +58,7 @@ impl Stop {
             Stop::Payload { .. } => Some(Limit::Payload),
             Stop::TooManyPending { .. } => Some(Limit::PendingSteps),
             Stop::Cpu { .. } => Some(Limit::Cpu),
+            Stop::Unsent { .. } => Some(Limit::Memory),
             _ => None,
         }
     }
@@ -161,15 +170,20 @@ fn what(error: &wasmtime::Error, frames: &[FrameInfo], function: &str, ends: &En
         };
     }
     let text = match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => "the stack overflowed (deep recursion)".to_owned(),
+        Some(Trap::StackOverflow) => format!(
+            "the stack overflowed (deep recursion): its limit of {} bytes is reached; {}",
+            ends.limits.stack_bytes,
+            ends.limits.advice(Limit::Stack, function)
+        ),
         // The stack that Rust keeps in a guest's memory grows down, and out of it.
         Some(Trap::MemoryOutOfBounds) if recurses(frames) => {
-            "out of bounds memory access: most likely the stack overflowed (deep recursion)".to_owned()
+            format!("out of bounds memory access: most likely the stack overflowed (deep recursion); {OWN_STACK}")
         }
         Some(Trap::MemoryOutOfBounds) => {
-            "out of bounds memory access: a stack overflow (deep recursion, large values on the stack), or a bug in \
-             unsafe code"
-                .to_owned()
+            format!(
+                "out of bounds memory access: a bug in unsafe code, or a stack overflow (deep recursion, large values on \
+                 the stack); {OWN_STACK}"
+            )
         }
         Some(Trap::UnreachableCodeReached) => "it aborted (an `unreachable` instruction)".to_owned(),
         Some(trap) => trap.to_string(),

@@ -64,6 +64,8 @@ impl WasiView for Guest {
             // Its clocks and random numbers are real ones, but nothing is linked to them.
             let mut context = WasiCtx::builder();
             context.stdout(Tap::new(wire, Stream::Stdout)).stderr(Tap::new(wire, Stream::Stderr));
+            // Nobody gets one; if somebody did, it would be of no use.
+            context.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
             context.envs(wire.lock().environment.variables());
             Box::new(context.build())
         });

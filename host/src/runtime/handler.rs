@@ -1,24 +1,28 @@
-//! Components that answer requests over HTTP: those that export the handler of `wasi:http` 0.2. To everybody else such a
-//! component is one function, whose argument is a request and whose result is an answer.
+//! Components that answer requests over HTTP: those that export the handler of `wasi:http`, 0.2 or 0.3. To everybody else
+//! such a component is one function, whose argument is a request and whose result is an answer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use http::{HeaderMap, Request};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use machine::{Digest, FunctionInfo, Parameter};
 use serde::{Deserialize, Serialize};
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, Instance, Resource};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, Resource};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
+use wasmtime_wasi_http::{WasiBody, p3};
 
 use super::answer::{Answer, body, json};
 use super::component::InvokeResult;
+use super::fault::Stop;
 use super::guest::Guest;
 
-pub(super) const INTERFACE: &str = "wasi:http/incoming-handler@0.2.12";
+/// Of version 0.3 and 0.2.
+const INTERFACE: &str = "wasi:http/handler@0.3.0";
+const OLD_INTERFACE: &str = "wasi:http/incoming-handler@0.2.12";
 /// What a handler is called that nobody named.
 const UNNAMED: &str = "http";
 
@@ -41,6 +45,24 @@ pub struct Incoming {
     pub body: Bytes,
 }
 
+/// What of a component answers requests.
+#[derive(Clone, Copy)]
+pub(super) enum Handler {
+    /// Version 0.2: it is given where to put the answer.
+    Old(ComponentExportIndex),
+    /// Version 0.3: it returns the answer, and may go on writing its body.
+    New(ComponentExportIndex),
+}
+
+/// Finds it.
+pub(super) fn find(component: &Component) -> Option<Handler> {
+    let handle = |interface| {
+        let interface = component.get_export_index(None, interface)?;
+        component.get_export_index(Some(&interface), "handle")
+    };
+    handle(INTERFACE).map(Handler::New).or_else(|| handle(OLD_INTERFACE).map(Handler::Old))
+}
+
 /// The component as a function of this name.
 pub(super) fn describe(digest: Digest, name: Option<&str>) -> machine::Component {
     let name = name.unwrap_or(UNNAMED).to_owned();
@@ -57,10 +79,9 @@ pub(super) fn describe(digest: Digest, name: Option<&str>) -> machine::Component
 pub(super) async fn answer(
     store: &mut Store<Guest>,
     instance: &Instance,
-    handle: &ComponentExportIndex,
+    handler: Handler,
     arguments: &[u8],
 ) -> wasmtime::Result<InvokeResult> {
-    let failed = |text: String| Ok(Err(json(&text).to_vec()));
     let request = match serde_json::from_slice::<(Incoming,)>(arguments) {
         Ok((incoming,)) => request(incoming),
         Err(error) => return failed(format!("the argument is not a request: {error}")),
@@ -69,6 +90,27 @@ pub(super) async fn answer(
         Ok(request) => request,
         Err(error) => return failed(format!("the request can't be one: {error}")),
     };
+    match handler {
+        Handler::Old(handle) => answer_old(store, instance, handle, request).await,
+        Handler::New(handle) => answer_new(store, instance, handle, request).await,
+    }
+}
+
+fn failed(text: String) -> wasmtime::Result<InvokeResult> {
+    Ok(Err(json(&text).to_vec()))
+}
+
+fn answered(head: http::response::Parts, body: Bytes) -> wasmtime::Result<InvokeResult> {
+    let answer = Answer { status: head.status.as_u16(), headers: texts(&head.headers), body };
+    Ok(Ok(json(&answer).to_vec()))
+}
+
+async fn answer_old(
+    store: &mut Store<Guest>,
+    instance: &Instance,
+    handle: ComponentExportIndex,
+    request: Request<Full<Bytes>>,
+) -> wasmtime::Result<InvokeResult> {
     let given = Arc::new(Mutex::new(None));
     let gives = given.clone();
     let mut view = store.data_mut().http();
@@ -77,7 +119,7 @@ pub(super) async fn answer(
         *gives.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
     })?;
     type Handle = (Resource<HostIncomingRequest>, Resource<HostResponseOutparam>);
-    let handle = instance.get_typed_func::<Handle, ()>(&mut *store, handle)?;
+    let handle = instance.get_typed_func::<Handle, ()>(&mut *store, &handle)?;
     handle.call_async(&mut *store, (request, response)).await?;
     let given = given.lock().unwrap_or_else(PoisonError::into_inner).take();
     let response = match given {
@@ -91,19 +133,74 @@ pub(super) async fn answer(
         Ok(body) => body.to_bytes(),
         Err(error) => return failed(format!("the answer is not whole: {error}")),
     };
-    let answer = Answer { status: head.status.as_u16(), headers: texts(&head.headers), body };
-    Ok(Ok(json(&answer).to_vec()))
+    answered(head, body)
+}
+
+async fn answer_new(
+    store: &mut Store<Guest>,
+    instance: &Instance,
+    handle: ComponentExportIndex,
+    request: Request<Full<Bytes>>,
+) -> wasmtime::Result<InvokeResult> {
+    type Given = (Result<Resource<p3::Response>, p3::bindings::http::types::ErrorCode>,);
+    let handle = instance.get_typed_func::<(Resource<p3::Request>,), Given>(&mut *store, &handle)?;
+    let limit = store.data().wire.lock().limits.payload_bytes;
+    let view = store.data_mut().http();
+    // Whether the request was read is nobody's business.
+    let (request, _) = p3::Request::from_http(view.hooks, request);
+    let request = view.table.push(request)?;
+    let answered = store.run_concurrent(async |guest| {
+        let response = match handle.call_concurrent(guest, (request,)).await? {
+            (Ok(response),) => response,
+            (Err(code),) => return failed(format!("the handler answered with an error: {code:?}")),
+        };
+        // The body is written by the guest while it is read here.
+        let response = guest.with(|mut access| {
+            let response = access.data_mut().http().table.delete(response)?;
+            response.into_http(access, async { Ok(()) })
+        })?;
+        let (head, body) = response.into_parts();
+        match whole(body, limit).await? {
+            Ok(body) => answered(head, body),
+            Err(error) => failed(format!("the answer is not whole: {error}")),
+        }
+    });
+    answered.await?
+}
+
+/// A body that is still written. The inner error is whoever writes it's, who didn't get to its end.
+async fn whole(mut body: WasiBody, limit: usize) -> wasmtime::Result<Result<Bytes, wasmtime_wasi_http::Error>> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return Ok(Err(error)),
+        };
+        let all = bytes.len() + data.len();
+        if all > limit {
+            return Err(Stop::Payload { what: "the body of the answer".into(), bytes: all, limit }.into());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Ok(bytes.freeze()))
 }
 
 fn request(incoming: Incoming) -> Result<Request<Full<Bytes>>, http::Error> {
     let Incoming { method, url, headers, body } = incoming;
-    let has_host = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let mut request = Request::builder().method(method.as_str()).uri(url);
+    let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let (has_host, host) = (host.is_some(), host.map_or("localhost", |(_, host)| host).to_owned());
+    // A handler sees a whole address.
+    let mut uri = url.parse::<Uri>()?.into_parts();
+    uri.scheme.get_or_insert(http::uri::Scheme::HTTP);
+    if uri.authority.is_none() {
+        uri.authority = Some(host.parse()?);
+    }
+    let mut request = Request::builder().method(method.as_str()).uri(Uri::from_parts(uri)?);
     for (name, value) in headers {
         request = request.header(name, value);
     }
     if !has_host {
-        request = request.header(http::header::HOST, "localhost");
+        request = request.header(http::header::HOST, host);
     }
     request.body(Full::new(body))
 }

@@ -17,6 +17,7 @@
 //! owns a session polls it, decides what to tell it, and drops it to evict it.
 
 mod answer;
+mod arena;
 mod component;
 mod drive;
 mod engine;
@@ -33,19 +34,15 @@ mod wire;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use machine::{Config, Limit};
-use wasmtime::Engine;
-use wasmtime::component::Linker;
-
 pub use answer::{Answer, Trouble, TroubleKind};
 pub use component::{Compiled, ComponentError, Program};
 pub use environment::Environment;
 pub use handler::Incoming;
+use machine::{Config, Limit};
 pub use session::{Session, Setting, Start, Status, Turn};
 pub use trace::{Stack, Wanted};
 
-use engine::Pulse;
-use guest::Guest;
+use arena::Arenas;
 
 /// What one guest may use, and how many there may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +97,7 @@ impl Limits {
             (Limit::Output, self.output_bytes as u64),
             (Limit::Payload, self.payload_bytes as u64),
             (Limit::PendingSteps, self.pending_steps as u64),
+            (Limit::Stack, self.stack_bytes as u64),
         ];
         Config { limits: limits.into(), ..Config::default() }
     }
@@ -114,6 +112,7 @@ impl Limits {
         Limits {
             cpu_ms: config.limits.get(&Limit::Cpu).copied().unwrap_or(self.cpu_ms),
             memory_bytes: value(Limit::Memory, self.memory_bytes),
+            stack_bytes: arena::stack_bytes(value(Limit::Stack, self.stack_bytes), self.stack_bytes),
             table_elements: value(Limit::Tables, self.table_elements),
             output_bytes: value(Limit::Output, self.output_bytes),
             payload_bytes: value(Limit::Payload, self.payload_bytes),
@@ -145,25 +144,20 @@ pub enum RuntimeError {
     },
 }
 
-/// Where guests run. Clones share one engine.
+/// Where guests run. Clones share it.
 #[derive(Clone)]
 pub struct Runtime(Arc<Inner>);
 
 struct Inner {
-    engine: Engine,
-    linker: Linker<Guest>,
-    pulse: Arc<Pulse>,
+    arenas: Arenas,
     limits: Arc<Limits>,
 }
 
 impl Runtime {
     /// Sets aside the address space for all sessions, and starts the thread that bounds their time slices.
     pub fn new(limits: Limits) -> Result<Runtime, RuntimeError> {
-        let setup = |error: wasmtime::Error| RuntimeError::Setup(format!("{error:#}"));
-        let engine = Engine::new(&engine::config(&limits)).map_err(setup)?;
-        let linker = imports::linker(&engine).map_err(setup)?;
-        let pulse = engine::start_pulse(&engine).map_err(|error| RuntimeError::Setup(error.to_string()))?;
-        Ok(Runtime(Arc::new(Inner { engine, linker, pulse, limits: Arc::new(limits) })))
+        let limits = Arc::new(limits);
+        Ok(Runtime(Arc::new(Inner { arenas: Arenas::new(&limits)?, limits })))
     }
 
     /// Checks a component, compiles it and asks it to describe itself. One that answers requests over HTTP can't; it gets

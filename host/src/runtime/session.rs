@@ -78,26 +78,33 @@ pub struct Session {
     wire: Arc<Wire>,
     limits: Arc<Limits>,
     function: String,
-    /// None once it has ended.
+    /// None once it has ended, or if it had no room to begin with.
     drive: Option<Drive<Result<Vec<u8>, Vec<u8>>>>,
     at_rest: bool,
+    has_room: bool,
 }
 
 impl Session {
     pub(super) fn new(runtime: &Inner, program: &Program, start: Start) -> Session {
         let Setting { limits, environment } = start.setting;
         let console = Console::new(&limits, &start.function, &environment, start.outputs_written);
-        let slice = Slice::new(runtime.pulse.clone(), limits.cpu_ms);
+        // A function whose stack is smaller than others' runs in an engine of its own, for which there may be no memory.
+        let arena = runtime.arenas.of(limits.stack_bytes).ok();
+        let exports = arena.as_ref().and_then(|arena| program.within(arena).ok());
+        let arena = arena.as_deref().unwrap_or(runtime.arenas.main());
+        let slice = Slice::new(arena.pulse.clone(), limits.cpu_ms);
         let dice = Dice::new(start.seed);
         let mut ends = Ends::new(start.id, limits.clone(), start.now_ms, console, dice, slice);
         ends.names = start.names;
         ends.trace = Trace::new(start.wanted);
         ends.environment = environment;
         let wire = Wire::new(ends);
-        let store = guest::store(&runtime.engine, &wire, &limits);
-        let call = program.invoke(store, start.function.clone(), start.arguments);
-        let drive = Drive::new(&wire, Box::pin(call));
-        Session { wire, limits, function: start.function, drive: Some(drive), at_rest: false }
+        let drive = exports.map(|exports| {
+            let store = guest::store(&arena.engine, &wire, &limits);
+            Drive::new(&wire, Box::pin(exports.invoke(store, start.function.clone(), start.arguments)))
+        });
+        let has_room = drive.is_some();
+        Session { wire, limits, function: start.function, drive, at_rest: false, has_room }
     }
 
     /// Whether the guest does what it did before. Then it may take as long as it takes: how long that is depends on the
@@ -131,7 +138,8 @@ impl Session {
     /// Runs the guest until it rests, ends, or has had its slice of a few milliseconds. After the end nothing happens.
     pub fn poll(&mut self) -> Turn {
         let Some(drive) = &mut self.drive else {
-            return Turn { events: Vec::new(), output: Vec::new(), status: Status::Waiting };
+            let status = if self.has_room { Status::Waiting } else { Status::Busy };
+            return Turn { events: Vec::new(), output: Vec::new(), status };
         };
         let progress = drive.run(&self.wire);
         let mut ends = self.wire.lock();

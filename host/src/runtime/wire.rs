@@ -47,6 +47,8 @@ pub(super) struct Ends {
     pub(super) refused_bytes: Option<usize>,
     /// The guest's linear memory, as of its last growth.
     pub(super) memory_bytes: usize,
+    /// What it has written of bodies that aren't asked to be sent yet. The host has it, so it counts as the guest's memory.
+    pub(super) unsent_bytes: usize,
     /// The guest's time. It stands still while the guest runs, and never goes back.
     now_ms: u64,
     started_ms: u64,
@@ -131,6 +133,7 @@ impl Ends {
             slice,
             refused_bytes: None,
             memory_bytes: 0,
+            unsent_bytes: 0,
             now_ms,
             started_ms: now_ms,
             steps: 0,
@@ -140,6 +143,13 @@ impl Ends {
             trace: Trace::default(),
             closed: false,
         }
+    }
+
+    /// It has written so much more of a body.
+    pub(super) fn gather(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.unsent_bytes += bytes;
+        let (bytes, limit) = (self.unsent_bytes, self.limits.memory_bytes);
+        if bytes > limit { Err(Stop::Unsent { bytes, limit }) } else { Ok(()) }
     }
 
     /// In milliseconds since the Unix epoch.

@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use machine::{
-    Ask, Component, Digest, Event, FunctionInfo, Id, Level, Memory, Old, Op, Outcome, Output, Progress, Promise,
-    Record, Rest, Stream, apply,
+    Ask, Awaiter, CallOptions, Completion, Component, Digest, Event, FunctionInfo, Id, Level, Memory, Message, Old, Op,
+    Outcome, Output, Progress, Promise, Record, Rest, State, Stream, apply,
 };
 
 use super::{Cut, Disk, Store, View};
 
 const SEEDS: u64 = 12;
 const RECORDS: u64 = 400;
-/// Few, so that they are used anew.
-const ROOTS: [&str; 3] = ["a", "b", "c"];
+/// Few, so that they are used anew. All are of one partition, and the others of others.
+const ROOTS: [&str; 3] = ["a", "a.1", "a.2"];
+const ELSEWHERE: [&str; 3] = ["b", "c", "d"];
 
 struct Pair {
     random: u64,
@@ -28,13 +29,19 @@ struct Pair {
     store: Store,
     /// A cut that is being written.
     frozen: Option<Arc<Cut>>,
+    /// How often a copy took the place of the tables.
+    compacted: u32,
     directory: tempfile::TempDir,
 }
 
 fn open(directory: &tempfile::TempDir) -> (Store, View) {
     let store = Store::open(&directory.path().join("store.redb"), 1 << 20, &Arc::new(Disk::default())).unwrap();
-    let view = View::new(store.reader().unwrap(), store.settings().clone(), 2).unwrap();
+    let view = View::new(store.reader().unwrap(), store.settings().clone(), 2, Some(partition())).unwrap();
     (store, view)
+}
+
+fn partition() -> u8 {
+    Id::root(ROOTS[0]).unwrap().partition()
 }
 
 impl Pair {
@@ -42,7 +49,8 @@ impl Pair {
         let directory = tempfile::tempdir().unwrap();
         let (store, view) = open(&directory);
         let random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut pair = Pair { random, now: 1_000, memory: Memory::default(), view, store, frozen: None, directory };
+        let memory = Memory { partition: Some(partition()), ..Memory::default() };
+        let mut pair = Pair { random, now: 1_000, memory, view, store, frozen: None, compacted: 0, directory };
         let function = FunctionInfo { name: "f".into(), doc: String::new(), parameters: Vec::new(), output: None };
         let component = Component {
             digest: Digest([1; 32]),
@@ -51,7 +59,9 @@ impl Pair {
             functions: vec![function],
             installed_at: 0,
         };
-        pair.apply(Op::Install { component });
+        // As the first partition has told it.
+        let install = Message::Install { component };
+        pair.apply(Op::Receive { from: 0, number: 1, message: Box::new(install) });
         pair
     }
 
@@ -71,7 +81,8 @@ impl Pair {
     fn step(&mut self) {
         self.now += self.below(3);
         let root = Id::root(ROOTS[self.below(3) as usize]).unwrap();
-        match self.below(12) {
+        match self.below(14) {
+            12 | 13 => self.mail(),
             0 | 1 => self.apply(Op::Invoke {
                 id: root,
                 function: "f".into(),
@@ -96,8 +107,12 @@ impl Pair {
                 None => self.frozen = Some(self.view.cut(1, self.now)),
                 Some(cut) => self.write(&cut),
             },
-            _ if self.below(8) == 0 => self.restart(),
-            _ => {}
+            _ => match self.below(8) {
+                0 => self.restart(),
+                1 => self.store.begin_compaction(true).unwrap(),
+                2..=4 => self.compact(),
+                _ => {}
+            },
         }
     }
 
@@ -112,8 +127,14 @@ impl Pair {
         self.apply(Op::Acquire { id: id.clone() });
         let execution = self.memory.promises[&id].execution.as_ref().unwrap();
         let (version, step) = (execution.task.version, execution.steps + 1);
-        let ask = match self.below(2) {
+        let ask = match self.below(3) {
             0 => Ask::Sleep { until_ms: self.now + 5 },
+            1 => Ask::Call {
+                function: "f".into(),
+                arguments: Bytes::from_static(b"[]"),
+                options: CallOptions { id: Some(ELSEWHERE[self.below(3) as usize].into()), ..CallOptions::default() },
+                detached: false,
+            },
             _ => Ask::Call {
                 function: "f".into(),
                 arguments: Bytes::from_static(b"[]"),
@@ -131,9 +152,37 @@ impl Pair {
         self.apply(Op::Progress(Progress { id, version, told: None, events, output, rest }));
     }
 
-    fn write(&mut self, cut: &Cut) {
+    /// Another partition has had some of its mail, or has answered.
+    fn mail(&mut self) {
+        let Some(to) = self.view.receivers().first().copied() else { return };
+        let number = self.view.mail(to, 1 + self.random as usize % 3).last().unwrap().0;
+        let calls = |message: &Message| match message {
+            Message::Call { id, caller, .. } => Some((id.clone(), caller.clone())),
+            _ => None,
+        };
+        let call: Option<(Id, Awaiter)> = self.memory.mail.to(to).find_map(|(_, message)| calls(message));
+        self.apply(Op::Delivered { to, number });
+        if let Some((id, awaiter)) = call {
+            let completion = Completion::Settled(Outcome::Resolved(Bytes::from_static(b"2")));
+            let (from, number) = (to, self.memory.received(to) + 1);
+            self.apply(Op::Receive { from, number, message: Box::new(Message::Answer { awaiter, id, completion }) });
+        }
+    }
+
+    fn write(&mut self, cut: &Arc<Cut>) {
         let saved = self.store.write(cut).unwrap();
         self.view.cut_was_written(saved, self.store.reader().unwrap());
+    }
+
+    /// A copy that was begun takes the place of the tables, and is read from now or after the next cut.
+    fn compact(&mut self) {
+        self.store.wait_for_compaction();
+        let Some(copy) = self.store.compacted().unwrap() else { return };
+        self.store.replace(copy).unwrap();
+        self.compacted += 1;
+        if self.frozen.is_none() {
+            self.view.read_from(self.store.reader().unwrap());
+        }
     }
 
     /// All is written, and read again.
@@ -170,6 +219,12 @@ impl Pair {
             let output = self.view.output(&id, 0).unwrap();
             assert_eq!(Some(&output).filter(|o| !o.is_empty()), self.memory.outputs.get(&id), "output of {id}");
         }
+        assert_eq!(self.view.receivers(), self.memory.mail.receivers());
+        for to in self.view.receivers() {
+            let expected: Vec<_> = self.memory.mail.to(to).map(|(number, m)| (number, m.clone())).collect();
+            assert_eq!(self.view.mail(to, usize::MAX), expected, "mail to {to}");
+        }
+        assert!((0..64).all(|from| self.view.received(from) == self.memory.received(from)), "what was received");
         assert!(self.view.fault().is_none(), "{:?}", self.view.fault());
     }
 }
@@ -177,10 +232,11 @@ impl Pair {
 #[test]
 fn the_view_has_what_the_simplest_state_has() {
     let seed = std::env::var("VIEW_SEED").ok().and_then(|text| text.parse::<u64>().ok());
-    let mut forgotten = BTreeMap::new();
+    let (mut forgotten, mut compacted) = (BTreeMap::new(), 0);
     for seed in seed.map_or(0..SEEDS, |seed| seed..seed + 1) {
         let run = catch_unwind(AssertUnwindSafe(|| {
             let mut pair = Pair::new(seed);
+            assert_eq!(pair.view.partition(), pair.memory.partition);
             for _ in 0..RECORDS {
                 let before: Vec<Id> = pair.memory.promises.keys().cloned().collect();
                 pair.step();
@@ -188,11 +244,13 @@ fn the_view_has_what_the_simplest_state_has() {
                 let gone = before.iter().filter(|id| !pair.memory.promises.contains_key(*id)).count();
                 *forgotten.entry(pair.frozen.is_some()).or_insert(0) += gone;
             }
+            compacted += pair.compacted;
         }));
         if let Err(panic) = run {
             eprintln!("it was with VIEW_SEED={seed}");
             resume_unwind(panic);
         }
     }
+    assert!(seed.is_some() || compacted > 20, "{compacted} copies were put to use");
     assert!(seed.is_some() || forgotten.values().all(|count| *count > 100), "{forgotten:?} were forgotten");
 }

@@ -3,34 +3,47 @@
 //! A compiled file is executed when it is loaded, so one is used only if it is byte for byte the one that this host
 //! wrote. It can be made again from the component at any time.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use machine::Digest;
 
+use super::Archive;
+
 /// The directory of components.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Blobs {
     directory: PathBuf,
+    archive: Option<Arc<dyn Archive>>,
 }
 
 impl Blobs {
-    /// Of this directory, which is made if it isn't there.
-    pub fn open(directory: &Path) -> io::Result<Blobs> {
+    /// Of this directory, which is made if it isn't there. What isn't in it is sought in the archive.
+    pub fn open(directory: &Path, archive: Option<Arc<dyn Archive>>) -> io::Result<Blobs> {
         fs::create_dir_all(directory)?;
-        Ok(Blobs { directory: directory.into() })
+        Ok(Blobs { directory: directory.into(), archive })
     }
 
     /// Keep a component, durably.
     pub fn save_component(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
-        self.write(&self.path(digest, "wasm"), bytes)
+        self.write(&self.path(digest, "wasm"), bytes)?;
+        self.archive.as_ref().map_or(Ok(()), |archive| archive.save(digest, bytes))
     }
 
     /// A component, if it is there and is what its digest says.
     pub fn component(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         let path = self.path(digest, "wasm");
-        let bytes = fs::read(&path)?;
+        let bytes = match (fs::read(&path), &self.archive) {
+            (Err(error), Some(archive)) if error.kind() == io::ErrorKind::NotFound => {
+                let bytes = archive.load(digest)?;
+                self.write(&path, &bytes)?;
+                bytes
+            }
+            (bytes, _) => bytes?,
+        };
         if Digest::of(&bytes) != *digest {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())));
         }
@@ -51,17 +64,45 @@ impl Blobs {
         (Digest::of(&bytes).to_string() == expected).then_some(path)
     }
 
+    /// All components of which there are files.
+    pub fn all(&self) -> io::Result<BTreeSet<Digest>> {
+        let digest = |name: &str| Digest::parse(name.split('.').next()?);
+        let entries = fs::read_dir(&self.directory)?;
+        entries
+            .filter_map(|entry| entry.map(|entry| digest(&entry.file_name().to_string_lossy())).transpose())
+            .collect()
+    }
+
+    /// Remove the files of a component, those that aren't whole included.
+    pub fn remove(&self, digest: &Digest) -> io::Result<()> {
+        for extension in ["compiled", "compiled.sha256", "wasm"] {
+            let path = self.path(digest, extension);
+            for path in [beside(&path), path] {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, digest: &Digest, extension: &str) -> PathBuf {
         self.directory.join(format!("{digest}.{extension}"))
     }
 
     /// Whole or not at all: written beside its place, then moved there.
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let beside = path.with_extension(format!("{}.part", path.extension().unwrap_or_default().to_string_lossy()));
+        let beside = beside(path);
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// Where a file is written before it is moved to its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.part", path.extension().unwrap_or_default().to_string_lossy()))
 }

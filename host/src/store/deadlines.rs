@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use machine::Id;
 
-use super::tables::{Reader, StoreError};
+use super::error::StoreError;
+use super::reader::Reader;
 
 /// How far ahead they are read from the tables, and how many at a time.
 const AHEAD_MS: u64 = 60_000;
@@ -56,7 +57,7 @@ impl Deadlines {
             let read = reader.deadlines(self.horizon, READ_AT_ONCE)?;
             let all = read.len() < READ_AT_ONCE;
             let end = now.saturating_add(AHEAD_MS);
-            let last = read.last().map_or(self.horizon, |(at, _)| at + 1);
+            let last = read.last().map_or(self.horizon, |(at, _)| at.saturating_add(1));
             self.horizon = if all || last > end { end.max(self.horizon) } else { last };
             for (at, id) in read.into_iter().take_while(|(at, _)| *at < self.horizon) {
                 if let Ok(id) = Id::parse(&id) {

@@ -26,9 +26,16 @@ pub struct Disk {
     full: Mutex<Option<String>>,
     /// Whether anything waits at all: not while files are opened, and not when the host is to stop.
     patient: AtomicBool,
+    /// Whether its files are copies of what is elsewhere: nothing is flushed, and after a crash they are made again.
+    disposable: bool,
 }
 
 impl Disk {
+    /// For files that are copies of what is kept elsewhere.
+    pub fn disposable() -> Disk {
+        Disk { disposable: true, ..Disk::default() }
+    }
+
     /// From here on, writes wait for room.
     pub fn be_patient(&self) {
         self.patient.store(true, Ordering::Release);
@@ -74,18 +81,47 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
+/// Whether the writes to one file wait for room.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    disk: Arc<Disk>,
+    /// A file that nothing depends on isn't worth the wait.
+    is_needed: Arc<AtomicBool>,
+}
+
+impl Patience {
+    /// They wait whenever those to this disk do.
+    pub(super) fn of(disk: &Arc<Disk>) -> Patience {
+        Patience { disk: disk.clone(), is_needed: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// They don't wait until the file is needed.
+    pub(super) fn later(disk: &Arc<Disk>) -> Patience {
+        Patience { disk: disk.clone(), is_needed: Arc::default() }
+    }
+
+    /// From here on, the file is needed.
+    pub(super) fn begin(&self) {
+        self.is_needed.store(true, Ordering::Release);
+    }
+
+    fn write(&self, path: &Path, mut write: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        if self.is_needed.load(Ordering::Acquire) { self.disk.patiently(path, write) } else { write() }
+    }
+}
+
 /// A file of redb's that waits for room.
 #[derive(Debug)]
 pub(super) struct PatientFile {
     file: FileBackend,
     path: Box<Path>,
-    disk: Arc<Disk>,
+    patience: Patience,
 }
 
 impl PatientFile {
-    pub(super) fn open(path: &Path, disk: &Arc<Disk>) -> Result<PatientFile, DatabaseError> {
+    pub(super) fn open(path: &Path, patience: Patience) -> Result<PatientFile, DatabaseError> {
         let file: File = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(PatientFile { file: FileBackend::new(file)?, path: path.into(), disk: disk.clone() })
+        Ok(PatientFile { file: FileBackend::new(file)?, path: path.into(), patience })
     }
 }
 
@@ -101,15 +137,15 @@ impl StorageBackend for PatientFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.patiently(&self.path, || self.file.set_len(len))
+        self.patience.write(&self.path, || self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.patience.disk.disposable { Ok(()) } else { self.file.sync_data() }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.patiently(&self.path, || self.file.write(offset, data))
+        self.patience.write(&self.path, || self.file.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

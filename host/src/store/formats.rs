@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use machine::{
     Action, Answer, Ask, Awaiter, Bounds, Call, CallOptions, Claim, Completion, Component, Config, Data, Digest,
-    Egress, Entry, Event, Execution, Foreign, Form, FunctionInfo, Hidden, Holder, HttpHead, Id, Level, Limit,
-    NewPromise, NewSchedule, Old, Op, Outcome, Output, Owner, Parameter, Part, Pinned, Progress, Promise, PromiseKind,
-    PromiseState, Reach, Ready, Record, Request, Rest, Schedule, Scope, Settings, Settlement, Stream, Tags, Task,
-    TaskRef, TaskState, Template, Untold, Variable,
+    Egress, Entry, Errand, Event, Execution, Foreign, Form, FunctionInfo, Hidden, Holder, HttpHead, Id, Level, Limit,
+    Message, NewPromise, NewSchedule, Old, Op, Outcome, Output, Owner, Parameter, Part, Pinned, Progress, Promise,
+    PromiseKind, PromiseState, Reach, Ready, Record, Request, Rest, Schedule, Scope, Settings, Settlement, Stream,
+    Tags, Task, TaskRef, TaskState, Template, Untold, Variable,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,7 +64,7 @@ fn config() -> Config {
     Config {
         variables: [("A".into(), Variable { digest: Digest([4; 32]), secret: true })].into(),
         egress: [Egress::parse("https://*.example:443").expect("it is an address")].into(),
-        limits: Limit::ALL.into_iter().zip(1..).collect(),
+        limits: Limit::ALL.into_iter().filter(|limit| *limit != Limit::Stack).zip(1..).collect(),
     }
 }
 
@@ -130,21 +130,16 @@ fn requests_and_configurations_of_format_1_are_read() {
     check("records-1-requests", &records);
 }
 
+fn component() -> Component {
+    let parameter = Parameter { name: "n".into(), schema: Some("{}".into()) };
+    let function = FunctionInfo { name: "f".into(), doc: "does".into(), parameters: vec![parameter], output: None };
+    let (digest, name, version) = (Digest([9; 32]), "c".into(), "1.0.0".into());
+    Component { digest, name, version, functions: vec![function], installed_at: 2 }
+}
+
 #[test]
 fn records_of_format_1_are_read() {
     let output = |stream| Output { at_ms: 1, stream, text: "line".into() };
-    let component = Component {
-        digest: Digest([9; 32]),
-        name: "c".into(),
-        version: "1.0.0".into(),
-        functions: vec![FunctionInfo {
-            name: "f".into(),
-            doc: "does".into(),
-            parameters: vec![Parameter { name: "n".into(), schema: Some("{}".into()) }],
-            output: None,
-        }],
-        installed_at: 2,
-    };
     let progress = |rest, told| {
         let output = [Stream::Stdout, Stream::Stderr, Stream::Log(Level::Warn)].map(output).into();
         Op::Progress(Progress { id: id("a:1.2"), version: 3, told, events: events(), output, rest })
@@ -158,7 +153,7 @@ fn records_of_format_1_are_read() {
         progress(Rest::Waiting, Some((1, 2))),
         progress(Rest::Finished(Outcome::Canceled), None),
         Op::Hold { id: id("a"), version: 3, reason: "differs".into() },
-        Op::Install { component },
+        Op::Install { component: component() },
     ];
     ops.extend(outcomes().into_iter().map(|outcome| Op::Settle { id: id("p"), outcome }));
     let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
@@ -169,6 +164,65 @@ fn records_of_format_1_are_read() {
 fn forgetting_of_format_1_is_read() {
     let old = Old { root: id("a"), ids: vec![id("a:1.2"), id("a")], retention_ms: 7 };
     check("records-1-retention", &[Record { now: 1, op: Op::Forget { trees: vec![old] } }]);
+}
+
+/// What format 1 has had since ids can be divided between partitions.
+#[test]
+fn mail_of_format_1_is_read() {
+    let awaiter = || Awaiter { execution: id("a"), step: 1 };
+    let call = |tags, detached| Message::Call {
+        id: id("b"),
+        function: "f".into(),
+        arguments: payload("[]"),
+        timeout_at: 9,
+        seed: 3,
+        component: Digest([7; 32]),
+        caller: awaiter(),
+        detached,
+        tags,
+    };
+    let answer = |completion| Message::Answer { awaiter: awaiter(), id: id("b"), completion };
+    let template = Template { param: payload("1"), form: form(), tags: tags(), call: None };
+    let messages = vec![
+        call(None, false),
+        call(Some(tags()), true),
+        Message::Await { id: id("b"), awaiter: awaiter() },
+        Message::Settle { id: id("b"), outcome: Outcome::Canceled, asker: awaiter() },
+        Message::LetGo { id: id("b"), awaiter: awaiter() },
+        answer(Completion::Settled(Outcome::TimedOut)),
+        answer(Completion::Refused("no".into())),
+        answer(Completion::Done),
+        Message::Install { component: component() },
+        Message::Configure { scope: Scope::Function("f".into()), config: config() },
+        Message::Register { awaited: id("b"), awaiter: id("a") },
+        Message::Resume { awaiter: id("a"), awaited: id("b") },
+        Message::Occur { promise: NewPromise { id: id("b"), timeout_at: 9, template }, at: 8 },
+    ];
+    check("mail-1", &messages);
+    let receive = |message| Op::Receive { from: 63, number: 300, message: Box::new(message) };
+    let ops = messages.into_iter().map(receive).chain([Op::Delivered { to: 1, number: 2 }]);
+    let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
+    check("records-1-mail", &records);
+    let remote = |errand| Promise {
+        id: id("a:1"),
+        kind: PromiseKind::Remote { id: id("b"), errand },
+        owner: Some(Owner { execution: id("a"), step: 1, detached: false }),
+        param: payload("[]"),
+        outcome: None,
+        created_at: 1,
+        timeout_at: 2,
+        settled_at: None,
+        awaiters: [awaiter()].into(),
+        execution: None,
+        foreign: None,
+    };
+    check("promises-1-mail", &[Errand::Call, Errand::Await, Errand::Settle].map(remote));
+}
+
+/// What format 1 has had since components go when nothing needs them.
+#[test]
+fn removed_components_of_format_1_are_read() {
+    check("records-1-components", &[Record { now: 1, op: Op::Uninstall { digests: vec![Digest([3; 32])] } }]);
 }
 
 #[test]
@@ -292,6 +346,13 @@ fn requests_of_format_1_are_read() {
     ]);
     let records: Vec<Record> = (0..).zip(ops).map(|(now, op)| Record { now, op }).collect();
     check("requests-1", &records);
+}
+
+/// What format 1 has had since a function can have a stack of its own.
+#[test]
+fn stacks_of_format_1_are_read() {
+    let config = Config { limits: [(Limit::Stack, 1 << 20)].into(), ..config() };
+    check("configs-1-stack", &[config]);
 }
 
 #[test]

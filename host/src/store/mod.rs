@@ -6,22 +6,38 @@
 
 #[cfg(test)]
 mod against;
+mod archive;
 mod blobs;
+mod compact;
+mod cut;
 mod deadlines;
 mod disk;
+mod divide;
 mod encoding;
+mod error;
+mod file;
 #[cfg(test)]
 mod formats;
+mod memory;
+mod outbox;
+mod reader;
 mod schedules;
 mod tables;
 mod vault;
 mod view;
 
+pub use archive::Archive;
 pub use blobs::Blobs;
+pub use compact::Copied;
+pub use cut::{Cut, Gone, MailCut, Row, Saved};
 pub use disk::Disk;
 pub(crate) use disk::is_full;
+pub use divide::{DivideError, divide};
 pub(crate) use encoding::FORMAT;
 pub use encoding::{Corrupt, decode_entries, seal, unseal};
-pub use tables::{Cut, Gone, Page, Reader, Row, Saved, Store, StoreError};
+pub use error::StoreError;
+pub use file::Store;
+pub use memory::MemoryFile;
+pub use reader::{Page, Reader};
 pub use vault::Vault;
 pub use view::{JournalTail, View};

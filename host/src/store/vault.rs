@@ -7,23 +7,27 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use machine::Digest;
+
+use super::Archive;
 
 const SALT_BYTES: usize = 16;
 
 /// The directory of values.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Vault {
     directory: PathBuf,
+    archive: Option<Arc<dyn Archive>>,
 }
 
 impl Vault {
-    /// Of this directory, which is made if it isn't there.
-    pub fn open(directory: &Path) -> io::Result<Vault> {
+    /// Of this directory, which is made if it isn't there. What isn't in it is sought in the archive.
+    pub fn open(directory: &Path, archive: Option<Arc<dyn Archive>>) -> io::Result<Vault> {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-        Ok(Vault { directory: directory.into() })
+        Ok(Vault { directory: directory.into(), archive })
     }
 
     /// Keep a value, durably.
@@ -32,22 +36,40 @@ impl Vault {
         let mut bytes = salt.as_bytes()[..SALT_BYTES].to_vec();
         bytes.extend_from_slice(value.as_bytes());
         let digest = Digest::of(&bytes);
-        let path = self.path(&digest);
-        let beside = path.with_extension("part");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(&self.directory)?.sync_all()?;
+        self.write(&digest, &bytes)?;
+        if let Some(archive) = &self.archive {
+            archive.save(&digest, &bytes)?;
+        }
         Ok(digest)
+    }
+
+    fn write(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
+        // Several may fetch the same one from the archive.
+        let beside = self.directory.join(format!("{}.part", uuid::Uuid::new_v4().simple()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, self.path(digest))?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn read(&self, digest: &Digest, path: &Path) -> io::Result<Vec<u8>> {
+        match (fs::read(path), &self.archive) {
+            (Err(error), Some(archive)) if error.kind() == io::ErrorKind::NotFound => {
+                let bytes = archive.load(digest)?;
+                self.write(digest, &bytes)?;
+                Ok(bytes)
+            }
+            (bytes, _) => bytes,
+        }
     }
 
     /// A value, if it is there and is what its digest says.
     pub fn get(&self, digest: &Digest) -> io::Result<String> {
         let path = self.path(digest);
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()));
-        let mut bytes =
-            fs::read(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let mut bytes = self.read(digest, &path).map_err(named)?;
         if Digest::of(&bytes) != *digest || bytes.len() < SALT_BYTES {
             return Err(invalid("is damaged"));
         }
@@ -66,7 +88,7 @@ mod tests {
     #[test]
     fn values_are_kept_for_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
-        let vault = Vault::open(&directory.path().join("vault")).unwrap();
+        let vault = Vault::open(&directory.path().join("vault"), None).unwrap();
         let (first, second) = (vault.save("hunter2").unwrap(), vault.save("hunter2").unwrap());
         assert_ne!(first, second, "equal values can't be told from their digests");
         assert_eq!(vault.get(&first).unwrap(), "hunter2");

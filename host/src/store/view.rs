@@ -12,14 +12,18 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use machine::{
-    Component, Config, Digest, Entry, Id, Output, Payload, Pinned, Promise, Schedule, Scope, Settings, State,
+    Component, Config, Digest, Entry, Id, Message, Output, Payload, Promise, PromiseKind, Schedule, Scope, Settings,
+    State, is_needed,
 };
 use slab::Slab;
 
+use super::cut::{Cut, Gone, Row, Saved};
 use super::deadlines::Deadlines;
 use super::encoding::{items, push};
+use super::error::StoreError;
+use super::outbox::Outbox;
+use super::reader::Reader;
 use super::schedules::Schedules;
-use super::tables::{Cut, Gone, Reader, Row, Saved, StoreError};
 
 /// Rows larger than this are read again when they are needed again, so that memory is bounded by the number of rows.
 const KEPT_BYTES: usize = 16 << 10;
@@ -43,7 +47,10 @@ pub struct View {
     components: HashMap<Digest, Arc<Component>>,
     current: BTreeMap<String, Digest>,
     exporters: HashMap<String, Digest>,
-    installed: Vec<Component>,
+    installed: Vec<(Digest, Option<Component>)>,
+    /// How many executions run on a component, or have run on it, and where that isn't saved.
+    executions_on: HashMap<Digest, u64>,
+    recounted: HashSet<Digest>,
     schedules: Schedules,
     settings: Settings,
     /// Everything was forgotten, and the tables don't know: nothing is to be read from them.
@@ -51,6 +58,8 @@ pub struct View {
     /// By scope, in the order of their revisions.
     configs: HashMap<Scope, Vec<Config>>,
     configured: Vec<(Scope, Config)>,
+    partition: Option<u8>,
+    outbox: Outbox,
     fault: Option<StoreError>,
 }
 
@@ -95,8 +104,8 @@ pub struct JournalTail {
 }
 
 impl View {
-    /// Of these tables, keeping about so many rows in memory.
-    pub fn new(reader: Reader, settings: Settings, capacity: usize) -> Result<View, StoreError> {
+    /// Of these tables, keeping about so many rows in memory. `partition`: which part of all ids they have, if not all.
+    pub fn new(reader: Reader, settings: Settings, capacity: usize, partition: Option<u8>) -> Result<View, StoreError> {
         let mut view = View {
             slots: Slab::new(),
             places: HashMap::default(),
@@ -110,11 +119,15 @@ impl View {
             current: BTreeMap::new(),
             exporters: HashMap::new(),
             installed: Vec::new(),
+            executions_on: reader.executions_on()?.into_iter().collect(),
+            recounted: HashSet::new(),
             schedules: Schedules::new(reader.schedules()?),
             settings,
             cleared: false,
             configs: HashMap::new(),
             configured: Vec::new(),
+            partition,
+            outbox: Outbox::new(reader.mail()?),
             fault: None,
             reader: Arc::new(reader),
         };
@@ -150,6 +163,11 @@ impl View {
     /// The components that are current, by name.
     pub fn current_components(&self) -> impl Iterator<Item = &Component> {
         self.current.values().filter_map(|digest| self.components.get(digest)).map(|component| &**component)
+    }
+
+    /// The components that nothing needs any more.
+    pub fn unneeded_components(&self) -> Vec<Arc<Component>> {
+        self.components.values().filter(|component| !is_needed(self, &component.digest)).cloned().collect()
     }
 
     /// The current component that exports a function of this name, to be kept.
@@ -198,6 +216,26 @@ impl View {
         self.schedules.after(id)
     }
 
+    /// The partitions that there is something for.
+    pub fn receivers(&self) -> Vec<u8> {
+        self.outbox.mail().receivers()
+    }
+
+    /// The first messages to a partition, with their numbers, in order.
+    pub fn mail(&self, to: u8, limit: usize) -> Vec<(u64, Message)> {
+        self.outbox.mail().to(to).take(limit).map(|(number, message)| (number, message.clone())).collect()
+    }
+
+    /// The number of the last message to each partition.
+    pub fn sent(&self) -> BTreeMap<u8, u64> {
+        self.outbox.mail().sent.clone()
+    }
+
+    /// Whether each of these partitions has all messages up to a number.
+    pub fn is_delivered(&self, sent: &BTreeMap<u8, u64>) -> bool {
+        sent.iter().all(|(to, last)| self.outbox.mail().to(*to).next().is_none_or(|(first, _)| first > *last))
+    }
+
     /// When to ask for due promises again.
     pub fn next_due(&self) -> u64 {
         self.deadlines.next().min(self.schedules.next())
@@ -244,11 +282,17 @@ impl View {
             now,
             rows: Vec::with_capacity(self.unsaved.len()),
             components: std::mem::take(&mut self.installed),
+            executions_on: self
+                .recounted
+                .drain()
+                .map(|digest| (digest, count_of(&self.executions_on, &digest)))
+                .collect(),
             schedules: self.schedules.take_unsaved(),
             settings: self.settings.clone(),
             clear: self.cleared,
             configs: std::mem::take(&mut self.configured),
             gone: Vec::new(),
+            mail: self.outbox.take_unsaved(),
         };
         let mut slots = Vec::with_capacity(self.unsaved.len());
         for place in std::mem::take(&mut self.unsaved) {
@@ -304,6 +348,11 @@ impl View {
             }
         }
         self.shrink();
+    }
+
+    /// The tables are read through another reader from here on, and have the same as before.
+    pub fn read_from(&mut self, reader: Reader) {
+        self.reader = Arc::new(reader);
     }
 
     fn shrink(&mut self) {
@@ -412,9 +461,17 @@ impl View {
     }
 }
 
+fn count_of(counts: &HashMap<Digest, u64>, digest: &Digest) -> u64 {
+    counts.get(digest).copied().unwrap_or(0)
+}
+
 /// What a promise carries, in bytes.
 fn size(promise: &Promise) -> usize {
-    promise.param.len() + promise.outcome.as_ref().map_or(0, machine::Outcome::size)
+    let head = match &promise.kind {
+        PromiseKind::Http { head, .. } => head.size(),
+        _ => 0,
+    };
+    head + promise.param.len() + promise.outcome.as_ref().map_or(0, machine::Outcome::size)
 }
 
 impl State for View {
@@ -482,8 +539,26 @@ impl State for View {
     }
 
     fn install(&mut self, component: Component) {
-        self.installed.push(component.clone());
+        self.installed.push((component.digest, Some(component.clone())));
         self.make_current(component);
+    }
+
+    fn is_current(&self, digest: &Digest) -> bool {
+        self.components.get(digest).is_some_and(|component| self.current.get(&component.name) == Some(digest))
+    }
+
+    fn executions_on(&self, digest: &Digest) -> u64 {
+        count_of(&self.executions_on, digest)
+    }
+
+    fn count_executions_on(&mut self, digest: &Digest, count: u64) {
+        self.executions_on.insert(*digest, count);
+        self.recounted.insert(*digest);
+    }
+
+    fn uninstall(&mut self, digest: &Digest) {
+        self.components.remove(digest);
+        self.installed.push((*digest, None));
     }
 
     fn schedule(&self, id: &str) -> Option<&Schedule> {
@@ -515,6 +590,7 @@ impl State for View {
         self.clean.clear();
         self.deadlines.clear();
         self.schedules.clear();
+        self.recounted.extend(self.executions_on.drain().map(|(digest, _)| digest));
         if let Some(frozen) = &mut self.frozen {
             frozen.slots.clear();
             frozen.is_stale = true;
@@ -525,23 +601,33 @@ impl State for View {
         self.configs.get(scope)?.get(revision.checked_sub(1)? as usize)
     }
 
-    fn pin(&self, component: &str, function: &str) -> Pinned {
-        let latest = |scope| self.configs.get(&scope).map_or(0, |configs| configs.len() as u32);
-        let host = latest(Scope::Host);
-        // Most often nobody has configured anything.
-        if self.configs.len() == usize::from(host > 0) {
-            return Pinned { host, ..Pinned::default() };
-        }
-        Pinned {
-            host,
-            component: latest(Scope::Component(component.into())),
-            function: latest(Scope::Function(function.into())),
-        }
+    fn revision(&self, scope: &Scope) -> u32 {
+        self.configs.get(scope).map_or(0, |configs| configs.len() as u32)
     }
 
     fn configure(&mut self, scope: Scope, _: u32, config: Config) {
         self.configured.push((scope.clone(), config.clone()));
         self.configs.entry(scope).or_default().push(config);
+    }
+
+    fn partition(&self) -> Option<u8> {
+        self.partition
+    }
+
+    fn post(&mut self, to: u8, message: Message) {
+        self.outbox.post(to, message);
+    }
+
+    fn delivered(&mut self, to: u8, number: u64) -> bool {
+        self.outbox.delivered(to, number)
+    }
+
+    fn received(&self, from: u8) -> u64 {
+        self.outbox.mail().last_from(from)
+    }
+
+    fn receive(&mut self, from: u8, number: u64) {
+        self.outbox.receive(from, number);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What a run did, and where two runs differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use machine::{Id, Memory, Promise, PromiseKind};
+use machine::{Completion, Entry, Id, Kind, Memory, Promise, PromiseKind};
 
 /// How often a run did what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub struct Effects {
     pub promises: u64,
     /// Lines of output.
     pub lines: u64,
+    /// Requests to other systems, by method and address, the latter without what follows a `?`.
+    pub requests: BTreeMap<String, u64>,
+    /// Requests that the configuration doesn't allow.
+    pub refused: u64,
 }
 
 impl Effects {
@@ -29,21 +33,41 @@ impl Effects {
                 PromiseKind::Step { .. } => effects.steps += 1,
                 PromiseKind::Sleep => effects.sleeps += 1,
                 PromiseKind::External => effects.promises += 1,
-                // Nothing is configured here, so no request is ever allowed.
-                PromiseKind::Http { .. } => {}
+                PromiseKind::Http { head, .. } => {
+                    let address = head.url.split(['?', '#']).next().unwrap_or_default();
+                    *effects.requests.entry(format!("{} {address}", head.method)).or_default() += 1;
+                }
+                // All ids are here.
+                PromiseKind::Remote { .. } => {}
             }
         }
+        effects.refused = state.journals.values().map(|entries| refused(entries)).sum();
         effects.lines = state.outputs.values().map(|lines| lines.len() as u64).sum();
         effects
     }
 }
 
+/// How many requests an execution was not allowed to send.
+fn refused(entries: &[Entry]) -> u64 {
+    let mut asked = BTreeSet::new();
+    let mut refused = 0;
+    for entry in entries {
+        match entry {
+            Entry::Asked { step, kind: Kind::Http { .. } } => drop(asked.insert(*step)),
+            Entry::Told { step, completion: Completion::Refused(_), .. } if asked.contains(step) => refused += 1,
+            _ => {}
+        }
+    }
+    refused
+}
+
 impl fmt::Display for Effects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Effects { calls, steps, sleeps, promises, lines } = self;
-        let calls: Vec<String> = calls.iter().map(|(function, count)| format!("{function} ×{count}")).collect();
+        let Effects { calls, steps, sleeps, promises, lines, requests, refused } = self;
+        let calls: Vec<String> = calls.iter().chain(requests).map(|(what, count)| format!("{what} ×{count}")).collect();
         write!(f, "{}", calls.join(", "))?;
-        let counts = [(steps, "step"), (sleeps, "sleep"), (promises, "promise"), (lines, "line")];
+        let counts =
+            [(refused, "refused request"), (steps, "step"), (sleeps, "sleep"), (promises, "promise"), (lines, "line")];
         for (count, what) in counts.into_iter().filter(|(count, _)| **count > 0) {
             write!(f, ", {count} {what}{}", if *count == 1 { "" } else { "s" })?;
         }

@@ -5,20 +5,23 @@
 //! does follows from its seed.
 
 mod effects;
+mod outside;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use machine::{Digest, Id, Memory, Op, Outcome, Payload, Record};
+use machine::{Digest, Id, Memory, Op, Outcome, Payload, PromiseKind, Record, Scope};
 
 use crate::runtime::{ComponentError, Limits, Program, Runtime, RuntimeError};
 use world::{Order, World};
 
+pub use crate::runtime::TroubleKind;
 pub use effects::Effects;
+pub use outside::{Configuration, Stub};
 
 /// The id of the execution that is tested, unless another is chosen. Its steps are `test:1` and so on.
 pub const ROOT: &str = "test";
@@ -40,6 +43,11 @@ pub struct Test {
     time: Duration,
     timeout: Duration,
     settlements: Vec<Settlement>,
+    stubs: Vec<Stub>,
+    /// By function.
+    configurations: BTreeMap<String, Configuration>,
+    /// Of variables, by what stands for them in a record.
+    values: HashMap<Digest, String>,
 }
 
 /// A promise that somebody outside settles.
@@ -64,6 +72,9 @@ pub struct Report {
     pub boundaries: usize,
     /// At how many of them it did.
     pub crashes: usize,
+    /// How often a request was sent again after a crash, because its answer was not durable: the same one, with the same
+    /// key. One whose answer was durable is never sent again.
+    pub sent_again: u64,
     /// In how many other orders it ran.
     pub shuffles: u64,
     /// In how many of those it did other things on the way to the same outcome: two timers that end at the same moment can
@@ -124,7 +135,8 @@ pub enum Run {
 }
 
 impl Test {
-    /// Of a function of a component, with a JSON array of arguments.
+    /// Of a function of a component, with a JSON array of arguments. One that answers requests over HTTP is one function, of
+    /// any name, which takes a request.
     pub fn new(wasm: &[u8], function: &str, arguments: &str) -> Result<Test, TestError> {
         let runtime = Runtime::new(Limits { sessions: SESSIONS, ..Limits::default() })?;
         let array: Vec<&serde_json::value::RawValue> = serde_json::from_str(arguments)
@@ -143,8 +155,11 @@ impl Test {
             time: Duration::from_secs(60),
             timeout: Duration::from_secs(365 * 86_400),
             settlements: Vec::new(),
+            stubs: Vec::new(),
+            configurations: BTreeMap::new(),
+            values: HashMap::new(),
         };
-        let test = test.with(wasm)?;
+        let test = test.add(wasm, Some(function))?;
         match test.components[0].functions.iter().find(|known| known.name == function) {
             None => Err(TestError::Setup(format!(
                 "the component has no function {function:?}; it has {}",
@@ -160,8 +175,12 @@ impl Test {
     }
 
     /// With another component, whose functions it calls.
-    pub fn with(mut self, wasm: &[u8]) -> Result<Test, TestError> {
-        let compiled = self.runtime.compile(wasm, None)?;
+    pub fn with(self, wasm: &[u8]) -> Result<Test, TestError> {
+        self.add(wasm, None)
+    }
+
+    fn add(mut self, wasm: &[u8], mount: Option<&str>) -> Result<Test, TestError> {
+        let compiled = self.runtime.compile(wasm, mount)?;
         self.programs.insert(compiled.component.digest, compiled.program);
         self.components.push(compiled.component);
         Ok(self)
@@ -205,6 +224,20 @@ impl Test {
         Ok(self)
     }
 
+    /// Other systems, which answer the function's requests. The first whose address fits a request answers it. Without any,
+    /// every request is refused, as a host refuses those that its configuration doesn't allow.
+    pub fn http(mut self, stubs: impl IntoIterator<Item = Stub>) -> Test {
+        self.stubs.extend(stubs);
+        self
+    }
+
+    /// What a function is configured with.
+    pub fn configure(mut self, function: &str, configuration: Configuration) -> Test {
+        self.values.extend(configuration.values());
+        self.configurations.insert(function.to_owned(), configuration);
+        self
+    }
+
     /// Run it, then crash it everywhere, then shuffle it.
     pub fn run(&self) -> Result<Report, TestError> {
         let begun = Instant::now();
@@ -222,7 +255,7 @@ impl Test {
                 .map(|index| index + 1)
                 .collect(),
         };
-        let crashes = self.crash(&first.state, &records, &boundaries, begun)?;
+        let (crashes, sent_again) = self.crash(&first.state, &records, &boundaries, begun)?;
         let (mut shuffles, mut varied) = (0, 0);
         while shuffles < self.shuffles && (shuffles == 0 || begun.elapsed() < self.time) {
             varied += u64::from(!self.shuffle(&first, self.seed.wrapping_add(shuffles + 1))?);
@@ -234,6 +267,7 @@ impl Test {
             virtual_time: Duration::from_millis(first.elapsed_ms()),
             boundaries: boundaries.len(),
             crashes,
+            sent_again,
             shuffles,
             varied,
             seed: self.seed,
@@ -250,17 +284,18 @@ impl Test {
         self.run().unwrap_or_else(|error| panic!("{}: {error}", self.function))
     }
 
-    /// Crash at each boundary, on as many threads as there are cores. How often it did in the time that there was.
+    /// Crash at each boundary, on as many threads as there are cores. How often it did in the time that there was, and how
+    /// often a request was sent again.
     fn crash(
         &self,
         first: &Memory,
         records: &[Record],
         boundaries: &[usize],
         begun: Instant,
-    ) -> Result<usize, TestError> {
+    ) -> Result<(usize, u64), TestError> {
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
         let spread = spread(boundaries.len());
-        let done = AtomicUsize::new(0);
+        let (done, sent_again) = (AtomicUsize::new(0), AtomicU64::new(0));
         let work = || {
             loop {
                 let Some(index) = spread.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
@@ -272,8 +307,21 @@ impl Test {
                 let run = || {
                     // What is left after a crash are the records that are durable, in the order in which they were made.
                     let mut world = World::recover(self, Order::new(self.seed, false), &records[..after]);
+                    let pending = pending_requests(&world.state);
                     world.run()?;
                     let run = Run::Crashed { after };
+                    let twice = world
+                        .state
+                        .promises
+                        .keys()
+                        .find(|id| world.outside.arrivals(id) > 1 + usize::from(pending.contains(id)));
+                    if let Some(id) = twice {
+                        let what = format!("how often the request {id} is sent");
+                        let once = "once, and again if a crash lost its answer".to_owned();
+                        return Err(self.failure(run, (what, once, "more often".to_owned())));
+                    }
+                    // Those that were pending have arrived again when the world was there again.
+                    sent_again.fetch_add(pending.len() as u64, Ordering::Relaxed);
                     effects::difference(first, &world.state).map_or(Ok(()), |what| Err(self.failure(run, what)))
                 };
                 match run() {
@@ -293,7 +341,7 @@ impl Test {
             work();
         });
         match failed.into_inner() {
-            Ok(None) => Ok(done.into_inner()),
+            Ok(None) => Ok((done.into_inner(), sent_again.into_inner())),
             Ok(Some(error)) => Err(error),
             Err(_) => Err(TestError::Setup("a thread of the test panicked".into())),
         }
@@ -336,9 +384,27 @@ impl Test {
             timeout_at,
             seed: self.seed,
         };
-        let ops = self.components.iter().map(install).chain(outside.map(promise)).chain([invoke]);
+        let configure = |(function, configuration): (&String, &Configuration)| Op::Configure {
+            scope: Scope::Function(function.clone()),
+            config: configuration.config(),
+        };
+        let says_nothing = self.configurations.values().all(Configuration::allows_nothing);
+        let answered = Op::Configure { scope: Scope::Host, config: outside::answered(&self.stubs) };
+        let answered = (says_nothing && !self.stubs.is_empty()).then_some(answered);
+        let ops = self.components.iter().map(install);
+        let ops = ops.chain(self.configurations.iter().map(configure)).chain(answered);
+        let ops = ops.chain(outside.map(promise)).chain([invoke]);
         ops.map(|op| Record { now: BEGIN_MS, op }).collect()
     }
+}
+
+/// The requests that have no answer.
+fn pending_requests(state: &Memory) -> Vec<Id> {
+    let pending = state.promises.values().filter(|promise| promise.outcome.is_none());
+    pending
+        .filter(|promise| matches!(promise.kind, PromiseKind::Http { .. }))
+        .map(|promise| promise.id.clone())
+        .collect()
 }
 
 /// The numbers below `n` in an order in which the first of them lie evenly between the others: the first run out of time

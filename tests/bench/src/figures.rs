@@ -34,7 +34,7 @@ pub(crate) struct Figure {
 }
 
 /// How long each of many things took.
-pub(crate) struct Times(Vec<Duration>);
+pub(crate) struct Times(pub(crate) Vec<Duration>);
 
 impl Times {
     pub(crate) fn new(mut times: Vec<Duration>) -> Times {

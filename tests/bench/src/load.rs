@@ -72,6 +72,16 @@ impl Connection {
         self.answer(call).await.map(drop)
     }
 
+    /// `false`: there is too much to do, and it is to be asked again.
+    async fn attempt(&mut self, call: &Call) -> Result<bool> {
+        let (status, answer) = self.post(&call.path, call.body.clone()).await?;
+        let is_refused = matches!(status, 429 | 503);
+        if !is_refused {
+            call.check(status, &answer)?;
+        }
+        Ok(!is_refused)
+    }
+
     /// The data in the envelope of an answer.
     pub(crate) async fn ask(&mut self, call: &Call) -> Result<Value> {
         let mut envelope: Value = serde_json::from_slice(&self.answer(call).await?)?;
@@ -80,11 +90,21 @@ impl Connection {
 
     async fn answer(&mut self, call: &Call) -> Result<Bytes> {
         let (status, answer) = self.post(&call.path, call.body.clone()).await?;
-        let is_expected = answer.windows(call.expected.len()).any(|window| window == call.expected);
-        ensure!(status < 300 && is_expected, "{}: {status} {}", call.path, String::from_utf8_lossy(&answer));
+        call.check(status, &answer)?;
         Ok(answer)
     }
 }
+
+impl Call {
+    fn check(&self, status: u16, answer: &[u8]) -> Result<()> {
+        let is_expected = answer.windows(self.expected.len()).any(|window| window == self.expected);
+        ensure!(status < 300 && is_expected, "{}: {status} {}", self.path, String::from_utf8_lossy(answer));
+        Ok(())
+    }
+}
+
+/// When whoever was told to come back does so.
+const COME_BACK: Duration = Duration::from_millis(100);
 
 /// When a load ends.
 #[derive(Clone, Copy)]
@@ -97,6 +117,8 @@ pub(crate) enum Until {
 pub(crate) struct Run {
     pub(crate) times: Times,
     pub(crate) elapsed: Duration,
+    /// How often somebody was told to come back.
+    pub(crate) refused: u64,
 }
 
 impl Run {
@@ -105,15 +127,16 @@ impl Run {
     }
 }
 
-/// So many connections, each with one request under way. The nth request is `call(n)`, from 0.
+/// So many connections, each with one request under way. The nth request is `call(n)`, from 0. Whoever is told to come back
+/// does so a little later, as often as it takes; that counts as part of its request.
 pub(crate) async fn closed(address: &str, concurrency: usize, until: Until, call: impl Fn(u64) -> Call) -> Result<Run> {
     let mut connections = Vec::new();
     for _ in 0..concurrency {
         connections.push(Connection::open(address).await?);
     }
-    let count = Cell::new(0u64);
+    let (count, refused) = (Cell::new(0u64), Cell::new(0u64));
     let begun = Instant::now();
-    let (count, call) = (&count, &call);
+    let (count, refused, call) = (&count, &refused, &call);
     let one = |mut connection: Connection| async move {
         let mut times = Vec::new();
         loop {
@@ -128,24 +151,47 @@ pub(crate) async fn closed(address: &str, concurrency: usize, until: Until, call
             count.set(number + 1);
             let call = call(number);
             let sent = Instant::now();
-            connection.call(&call).await?;
+            while !connection.attempt(&call).await? {
+                refused.set(refused.get() + 1);
+                tokio::time::sleep(COME_BACK).await;
+            }
             times.push(sent.elapsed());
         }
     };
     let times = try_join_all(connections.into_iter().map(one)).await?.concat();
-    Ok(Run { times: Times::new(times), elapsed: begun.elapsed() })
+    Ok(Run { times: Times::new(times), elapsed: begun.elapsed(), refused: refused.get() })
 }
 
-/// So many requests a second for a while. A time counts from when its request was due, so that a server that stops for
-/// a moment is seen to.
+/// What came of a load that was more than a server could do.
+pub(crate) struct Offered {
+    /// Those that it did.
+    pub(crate) done: Run,
+    /// How long it took to turn the others away.
+    pub(crate) refused: Times,
+}
+
+/// So many requests a second for a while, all of which are answered well.
 pub(crate) async fn paced(
     address: &str,
     per_second: f64,
     duration: Duration,
     call: impl Fn(u64) -> Call,
 ) -> Result<Run> {
+    let Offered { done, refused } = offered(address, per_second, duration, call).await?;
+    ensure!(refused.count() == 0, "{} of {} were refused", refused.count(), done.times.count() + refused.count());
+    Ok(done)
+}
+
+/// So many requests a second for a while. A time counts from when its request was due, so that a server that stops for
+/// a moment is seen to.
+pub(crate) async fn offered(
+    address: &str,
+    per_second: f64,
+    duration: Duration,
+    call: impl Fn(u64) -> Call,
+) -> Result<Offered> {
     let idle = Rc::new(RefCell::new(Vec::new()));
-    let times = Rc::new(RefCell::new(Vec::new()));
+    let times = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let begun = Instant::now();
     let local = LocalSet::new();
     local
@@ -164,8 +210,9 @@ pub(crate) async fn paced(
                         Some(connection) => connection,
                         None => Connection::open(&address).await?,
                     };
-                    connection.call(&call).await?;
-                    times.borrow_mut().push(due.elapsed());
+                    let is_done = connection.attempt(&call).await?;
+                    let (done, refused) = &mut *times.borrow_mut();
+                    if is_done { done } else { refused }.push(due.elapsed());
                     idle.borrow_mut().push(connection);
                     anyhow::Ok(())
                 });
@@ -179,6 +226,7 @@ pub(crate) async fn paced(
             anyhow::Ok(())
         })
         .await?;
-    let times = Times::new(times.take());
-    Ok(Run { times, elapsed: begun.elapsed() })
+    let (done, refused) = times.take();
+    let done = Run { times: Times::new(done), elapsed: begun.elapsed(), refused: refused.len() as u64 };
+    Ok(Offered { done, refused: Times::new(refused) })
 }

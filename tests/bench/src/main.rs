@@ -1,13 +1,16 @@
 //! Measures a host on an otherwise idle machine: prints a table, and writes `bench.json` and `bench.md` into the target
 //! directory. `bench --peers` measures it beside another system, and writes `bench-peers.json` and `bench-peers.md`;
-//! `bench --protocol` measures what it does for clients of the promise protocol.
+//! `bench --protocol` measures what it does for clients of the promise protocol, and `bench --cluster` many hosts over one
+//! PostgreSQL.
 //!
 //! Figures stand beside floors that were measured in the same run, since machines differ and are noisy: a flush of the
 //! same disk, an instance of the same component, an answered import. Nothing here passes or fails.
 
+mod cluster;
 mod figures;
 mod floors;
 mod load;
+mod overload;
 mod peers;
 mod protocol;
 mod replay;
@@ -15,6 +18,7 @@ mod restate;
 mod server;
 mod sleepers;
 mod soak;
+mod stopped;
 mod system;
 mod workloads;
 
@@ -62,6 +66,12 @@ struct Options {
     /// Measure beside another system: W1 to W5, with 10 steps, 100 children and the first number of sleepers.
     #[arg(long)]
     peers: bool,
+    /// Measure a cluster.
+    #[arg(long)]
+    cluster: bool,
+    /// How often a node of the cluster is killed.
+    #[arg(long, default_value_t = 20)]
+    kills: u32,
     /// Measure the promise protocol.
     #[arg(long)]
     protocol: bool,
@@ -105,6 +115,16 @@ fn main() -> Result<()> {
         let table = runtime.block_on(peers::compare(&mut report, &comparison))?;
         println!("\n{table}");
         return report.write(&options.target.join("bench-peers"), &table);
+    }
+    if options.cluster {
+        let measured = cluster::Measured {
+            target: &options.target,
+            guest: &options.guest(),
+            duration: Duration::from_secs(options.seconds),
+            kills: options.kills,
+        };
+        runtime.block_on(cluster::measure(&mut report, &measured))?;
+        return report.write(&options.target.join("bench-cluster"), &report.markdown());
     }
     if options.protocol {
         let comparison = protocol::Comparison {
@@ -161,6 +181,12 @@ async fn measure(options: &Options, report: &mut Report) -> Result<()> {
     }
     if options.wants("W6") {
         replay::replay(report, &mut server, &guest, floors).await?;
+    }
+    if options.wants("W8") {
+        stopped::stopped(report, &server, extent.duration).await?;
+    }
+    if options.wants("W9") {
+        overload::overload(report, &server, extent.duration).await?;
     }
     if options.wants("W7") && options.soak_minutes > 0 {
         soak::soak(report, &server, Duration::from_secs(options.soak_minutes * 60)).await?;

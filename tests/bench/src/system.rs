@@ -56,15 +56,20 @@ pub(crate) trait System {
 
     /// The processor time that it has used.
     fn cpu(&self) -> Result<Duration> {
-        // SAFETY: it only reads a constant of the system.
-        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64;
-        self.processes().iter().try_fold(Duration::ZERO, |sum, pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            let after_name = stat.rsplit(") ").next().context("no name")?;
-            let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-            Ok(sum + Duration::from_millis(ticks * 1000 / per_second))
-        })
+        cpu_of(&self.processes())
     }
+}
+
+/// The processor time that processes have used.
+pub(crate) fn cpu_of(processes: &[u32]) -> Result<Duration> {
+    // SAFETY: it only reads a constant of the system.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as u64;
+    processes.iter().try_fold(Duration::ZERO, |sum, pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let after_name = stat.rsplit(") ").next().context("no name")?;
+        let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        Ok(sum + Duration::from_millis(ticks * 1000 / per_second))
+    })
 }
 
 /// Milliseconds since the Unix epoch.

@@ -51,7 +51,10 @@ async fn measure(
     let run = closed(system.address(), concurrency, Until::Time(duration), move |_| call.clone()).await?;
     let cpu_us = (system.cpu()? - before).as_secs_f64() * 1e6 / run.times.count() as f64;
     let figure = Figure::new(name).concurrency(concurrency).rate(run.per_second()).times(&run.times);
-    Ok((figure.with("cpu_us_each", cpu_us.round()), run))
+    let figure = figure.with("cpu_us_each", cpu_us.round());
+    // Of what goes on for longer than the host can take it on.
+    let figure = if run.refused > 0 { figure.with("told_to_come_back", run.refused) } else { figure };
+    Ok((figure, run))
 }
 
 /// Let a system come to its usual speed.

@@ -8,9 +8,9 @@ use crate::words::{Action, Create, Promise, PromiseState, Request, Settle, Tags,
 pub struct Dice(u64);
 
 impl Dice {
-    /// Near seeds don't begin alike.
+    /// Near seeds have sequences of their own, and not parts of one.
     pub fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Dice(Dice(seed).draw())
     }
 
     fn draw(&mut self) -> u64 {
@@ -52,6 +52,12 @@ pub struct Requests {
 impl Requests {
     /// A request that is likely to do something in this state, and often enough isn't.
     pub fn next(&self, dice: &mut Dice, state: &State, now: u64) -> Request {
+        // Left to chance this hardly ever happens: a tick, or a request about the waiter, settles the waiter first.
+        let in_vain = waited_for_in_vain(state, now);
+        if !in_vain.is_empty() && dice.one_in(4) {
+            let id = dice.pick(&in_vain).clone();
+            return Request::PromiseSettle(settle(dice, id));
+        }
         loop {
             let request = self.any(dice, state, now);
             let wanted = match &request {
@@ -217,6 +223,17 @@ impl Requests {
             promise_tags,
         }
     }
+}
+
+/// Pending promises that a task waits for whose own deadline has passed.
+fn waited_for_in_vain(state: &State, now: u64) -> Vec<&String> {
+    let is_pending = |promise: &&Promise| promise.state == PromiseState::Pending;
+    let is_over = |id: &String| {
+        let waits = state.tasks.get(id).is_some_and(|task| task.state == TaskState::Suspended);
+        waits && state.promises[id].timeout_at <= now
+    };
+    let is_in_vain = |promise: &&Promise| promise.timeout_at > now && promise.callbacks.iter().any(is_over);
+    state.promises.values().filter(is_pending).filter(is_in_vain).map(|promise| &promise.id).collect()
 }
 
 fn settle(dice: &mut Dice, id: String) -> Settle {

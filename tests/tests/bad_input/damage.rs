@@ -192,7 +192,7 @@ fn a_newer_format_is_refused() {
     // The first frame of a log is on its second page, and its format is behind 36 bytes.
     let file = File::options().write(true).open(&log).expect("the log can be opened");
     file.write_all_at(&[255], 4096 + 36).expect("it can be written");
-    told_newer(&mut filled, "log ");
+    told_newer(&mut filled, "log-0");
     let promises = TableDefinition::new("promises");
     make_newer(&store, promises, first(&store, promises));
     filled.host.restart();

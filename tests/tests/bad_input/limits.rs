@@ -56,6 +56,20 @@ fn others_go_on_while_some_loop() {
 }
 
 #[test]
+fn more_loop_than_there_is_room_for() {
+    let host = Setup::new().flag("--sessions", "2").flag("--cpu-limit", "200ms").start();
+    for n in 0..8 {
+        host.start(&format!("spin-{n}"), "spin", json!([]));
+    }
+    // While they have all the room there is, the host answers, and what there is no room for comes in its turn.
+    assert_eq!(host.show("spin-7")["state"], "pending");
+    for n in 0..8 {
+        assert_eq!(host.wait(&format!("spin-{n}"))["state"], "crashed");
+    }
+    assert_eq!(host.call("echo", json!([1])), 1);
+}
+
+#[test]
 fn allocation_without_end() {
     let host = Setup::new().flag("--memory-limit", "16MiB").start();
     crashes(&host, "hog", json!([]), &["memory limit of 16777216 bytes", "--memory-limit"]);
@@ -65,7 +79,11 @@ fn allocation_without_end() {
 #[test]
 fn recursion_without_end() {
     let host = Setup::new().start();
-    crashes(&host, "recurse", json!([]), &["stack overflowed (deep recursion)", "bad.rs"]);
+    crashes(&host, "recurse", json!([]), &["stack overflowed (deep recursion)", "-zstack-size", "bad.rs"]);
+    let parts = ["stack overflowed (deep recursion)", "limit of 1048576 bytes", "--stack-limit", "bad.rs"];
+    crashes(&host, "recurse_plainly", json!([]), &parts);
+    let small = Setup::new().flag("--stack-limit", "256KiB").start();
+    crashes(&small, "recurse_plainly", json!([]), &["limit of 262144 bytes"]);
     // A call tree without end ends where ids do.
     let document = host.post("/v1/functions/call_without_end/invoke?id=r", &json!([])).expect(200);
     assert_eq!(document["state"], "rejected", "{document}");
@@ -120,6 +138,7 @@ fn limits_of_a_functions_own() {
         ("children_at_once", json!([30, 1]), "pending-steps", 20, "more than 20 steps at once"),
         ("naps", json!([100, 0]), "journal-entries", 50, "its journal has more than 50 entries"),
         ("steps", json!([30, 0]), "journal-bytes", 600, "its journal has more than 600 bytes"),
+        ("recurse_plainly", json!([]), "stack", 150_000, "its limit of 131072 bytes is reached"),
         ("children", json!([2, 1]), "children", 1, ""),
     ] {
         limit(function, name, value).expect(200);
@@ -133,6 +152,18 @@ fn limits_of_a_functions_own() {
         let text = document["value"].to_string();
         assert!(document["state"] == "crashed" && text.contains(part) && text.contains(&advice), "{document}");
     }
+    // A smaller stack is enough for most, and is that of a replay as well.
+    let mut host = host;
+    let limit = |host: &Host, function: &str, name: &str, value: u64| {
+        host.post(&format!("/v1/functions/{function}/config"), &json!({ "limits": { name: value } }))
+    };
+    limit(&host, "sleep_then_spin", "stack", 65_536).expect(200);
+    limit(&host, "sleep_then_spin", "cpu", 50).expect(200);
+    host.start("later", "sleep_then_spin", json!([]));
+    host.kill();
+    host.restart();
+    assert!(host.wait("later")["value"].to_string().contains("50 ms of CPU"));
+    let limit = |function: &str, name: &str, value: u64| limit(&host, function, name, value);
     limit("children_at_once", "children", 5).expect(200);
     limit("children_at_once", "pending-steps", 1000).expect(200);
     let document = host.invoke("children_at_once", json!([30, 1]));

@@ -11,8 +11,18 @@ const CLIENTS: usize = 8;
 const LASTING: Duration = Duration::from_secs(3);
 
 #[test]
-fn beyond_its_capacity_a_host_refuses_at_once_and_does_the_rest_in_time() {
-    let host = Setup::new().flag("--backlog", 500).start();
+fn with_too_many_to_run_a_host_refuses_at_once_and_does_the_rest_in_time() {
+    overload(Setup::new().flag("--backlog", 500));
+}
+
+/// What a call has called counts: a tree that waits is a call that isn't answered.
+#[test]
+fn with_some_that_wait_for_long_a_host_refuses_at_once_and_does_the_rest_in_time() {
+    overload(Setup::new().flag("--queue-limit", "50ms"));
+}
+
+fn overload(setup: Setup) {
+    let host = setup.start();
     host.start("before", "steps", json!([200, 10]));
     let (accepted, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let count = AtomicU64::new(0);

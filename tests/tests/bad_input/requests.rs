@@ -1,7 +1,10 @@
 //! Requests that make no sense.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
-use tests::{Client, Setup};
+use tests::{Client, Setup, until};
 
 #[track_caller]
 fn refused(host: &Client, function: &str, body: &str, status: u16, code: &str, parts: &[&str]) {
@@ -113,6 +116,32 @@ fn malformed_requests_are_refused() {
     host.post("/v1/functions/echo/invoke?timeout_ms=18446744073709551615", &json!([1])).expect(200);
 }
 
+#[test]
+fn a_deadline_at_the_end_of_time_keeps_no_other_from_passing() {
+    let mut host = Setup::new().start();
+    host.post("/v1/promises", &json!({ "id": "never", "timeout_ms": u64::MAX })).expect(201);
+    host.start("asleep", "sleeper", json!([u64::MAX]));
+    host.start("soon", "sleeper", json!([3_000]));
+    until("they sleep", || (host.show("asleep")["task"] == "suspended").then_some(()));
+    // What there is to wait for is read from the tables when it starts.
+    host.stop();
+    host.restart();
+    host.wait("soon");
+    assert_eq!(host.show("never")["state"], "pending");
+    assert_eq!(host.show("asleep")["state"], "pending");
+}
+
+#[test]
+fn there_is_nothing_behind_the_last_entry_that_can_be() {
+    let host = Setup::new().start();
+    host.start("short", "echo", json!([1]));
+    host.wait("short");
+    for part in ["journal", "logs"] {
+        let path = format!("/v1/executions/short/{part}?from={}", u32::MAX);
+        assert_eq!(host.get(&path).expect(200)["items"], json!([]));
+    }
+}
+
 /// JSON as it was written: numbers of any size keep their digits, text keeps its characters.
 #[test]
 fn values_come_back_as_they_were_written() {
@@ -127,4 +156,35 @@ fn values_come_back_as_they_were_written() {
     let answer = host.try_post("/v1/functions/echo/invoke", deep.as_bytes()).expect("an answer");
     assert!(answer.status < 500, "nesting without end is no reason to stop: {answer:?}");
     assert_eq!(host.call("echo", json!([Value::Null])), Value::Null);
+}
+
+/// A connection is of use after an answer that nobody needed the body for. The client sends it late, as a busy one does.
+#[test]
+fn a_refusal_leaves_the_connection_open() {
+    let host = Setup::new().flag("--token", "secret").start();
+    let address = host.url().strip_prefix("http://").expect("it is a URL").to_owned();
+    let mut stream = BufReader::new(TcpStream::connect(&address).expect("it listens"));
+    for (path, token, status) in [
+        ("/v1/executions/nothing/cancel", "Authorization: Bearer secret\r\n", 404),
+        ("/v1/executions/nothing/cancel", "", 401),
+        ("/v1/nowhere", "Authorization: Bearer secret\r\n", 404),
+        ("/health", "", 405),
+        ("/v1/functions/echo/invoke", "Authorization: Bearer secret\r\n", 200),
+    ] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\n{token}Content-Length: 3\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes()).expect("the connection is open");
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        stream.get_mut().write_all(b"[7]").expect("the connection is open");
+        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        stream.read_line(&mut first).expect("it answers");
+        assert_eq!(first.split(' ').nth(1), Some(status.to_string().as_str()), "{path}: {first:?}");
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).expect("it answers");
+            if let Some(told) = line.strip_prefix("content-length: ") {
+                length = told.trim().parse().expect("a number");
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).expect("it answers");
+    }
 }

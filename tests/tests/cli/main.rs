@@ -15,6 +15,7 @@ use tests::{Client, host_binary};
 /// The verbs, put to one host.
 struct Cli {
     url: String,
+    token: Option<String>,
 }
 
 /// How a command ended.
@@ -25,12 +26,13 @@ struct Ran {
 
 impl Cli {
     fn of(host: &Client) -> Cli {
-        Cli { url: host.url().to_owned() }
+        Cli { url: host.url().to_owned(), token: None }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command();
         command.args(arguments).env("HOST_URL", &self.url);
+        command.envs(self.token.iter().map(|token| ("HOST_TOKEN", token)));
         command
     }
 

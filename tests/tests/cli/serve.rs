@@ -121,7 +121,7 @@ fn ctrl_c_drains() {
     assert_eq!(host.wait("long")["value"], 8);
     assert_eq!(host.lines("long").len(), 8);
     // The verbs find it by the environment as well as by the flag.
-    let cli = Cli { url: "http://127.0.0.1:1".into() };
+    let cli = Cli { url: "http://127.0.0.1:1".into(), token: None };
     cli.run(&["get", "long", "--url", host.url()]).ended(0).says(&["resolved"]);
 }
 

@@ -201,7 +201,7 @@ fn a_host_that_is_not_there() {
 
 #[test]
 fn help_and_mistakes() {
-    let cli = Cli { url: "http://127.0.0.1:1".into() };
+    let cli = Cli { url: "http://127.0.0.1:1".into(), token: None };
     let help = cli.run(&["--help"]).ended(0);
     let verbs = [
         "serve",

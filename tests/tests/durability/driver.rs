@@ -40,6 +40,11 @@ impl Driver {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether no new work is begun.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
     /// What ended, with its id.
     pub(crate) fn ended(&self) -> Vec<(Workload, String)> {
         self.ended.lock().expect("nothing panics while it is held").clone()
@@ -48,7 +53,7 @@ impl Driver {
     /// One piece of work after the other, until it is enough.
     pub(crate) fn keep_busy(&self, prefix: &str, mut random: Random) {
         for n in 0.. {
-            if self.is_over.load(Ordering::Relaxed) {
+            if self.is_over() {
                 return;
             }
             let workload = &WORKLOADS[random.below(WORKLOADS.len() as u64) as usize];

@@ -3,10 +3,14 @@
 use serde_json::json;
 use tests::{Host, Setup, guest, until};
 
-/// The same component with another text in it: a newer version of it, with a digest of its own.
 fn second_edition() -> Vec<u8> {
+    edition_of_clash(b"edition two")
+}
+
+/// The same component with another text in it: a newer version of it, with a digest of its own.
+fn edition_of_clash(new: &[u8; 11]) -> Vec<u8> {
     let mut wasm = guest("clash");
-    let (old, new) = (b"edition one", b"edition two");
+    let old = b"edition one";
     let place = wasm.windows(old.len()).position(|bytes| bytes == old).expect("the text is in the component");
     wasm[place..place + new.len()].copy_from_slice(new);
     assert!(!wasm.windows(old.len()).any(|bytes| bytes == old), "the text is in the component once");
@@ -41,6 +45,37 @@ fn what_runs_stays_on_its_component() {
     let replayed = host.wait("replayed");
     assert_eq!((&replayed["component"], &replayed["value"]), (&json!(first), &old));
     assert_eq!(host.call("edition", json!([])), "edition two");
+}
+
+#[test]
+fn what_nothing_needs_any_more_is_removed() {
+    let mut host = Setup::new().bare().flag("--retention", "300ms").start();
+    let upload = |wasm: &[u8]| host.upload(wasm).expect(201)["digest"].as_str().expect("a digest").to_owned();
+    let first = upload(&guest("clash"));
+    let files = |digest: &str| {
+        ["wasm", "compiled", "compiled.sha256"]
+            .map(|kind| host.data().join("components").join(format!("{digest}.{kind}")).exists())
+    };
+    host.start("asleep", "editions", json!([3_600_000]));
+    until("it sleeps", || (host.show("asleep")["task"] == "suspended").then_some(()));
+    let (second, third) = (upload(&second_edition()), upload(&edition_of_clash(b"edition six")));
+    until("the second one is gone", || (files(&second) == [false; 3]).then_some(()));
+    assert_eq!((files(&first), files(&third)), ([true; 3], [true; 3]), "one is run, and one is current");
+    until("it says so", || host.log().contains(&format!("{second}: it isn't current")).then_some(()));
+    host.post("/v1/executions/asleep/cancel", &json!(null)).expect(200);
+    until("the first one is gone", || (files(&first) == [false; 3]).then_some(()));
+    host.get("/v1/promises/asleep").refusal(404, "no_promise");
+    // It can come back, and what is current then is what was asked for last.
+    assert_eq!(upload(&guest("clash")), first);
+    assert_eq!(host.call("edition", json!([])), "edition one");
+    until("the third one is gone", || (files(&third) == [false; 3]).then_some(()));
+    // Files that a host which was killed has left go with the next start.
+    let left = host.data().join("components").join(format!("{third}.wasm"));
+    host.kill();
+    std::fs::write(&left, "left").expect("it can be written");
+    host.restart();
+    until("what was left is gone", || (!left.exists()).then_some(()));
+    assert_eq!(host.call("edition", json!([])), "edition one");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! What has ended is kept for a while, and then it is gone; and what is to go at once is removed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::{Client, Setup, until};
 
@@ -98,5 +102,58 @@ fn an_id_is_used_anew_while_the_guest_before_is_still_computing() {
         host.start("again", "echo", json!([round]));
         assert_eq!(host.wait("again")["value"], round);
         host.delete("/v1/executions/again").expect(200);
+    }
+}
+
+#[test]
+fn the_room_of_what_is_gone_is_given_back_while_the_host_serves() {
+    let mut host = Setup::new().flag("--retention-of", "children_at_once=3s").start();
+    let file = host.data().join("store.redb");
+    let size = || std::fs::metadata(&file).expect("it is there").len();
+    let kept: Vec<String> = (0..20).map(|n| format!("kept-{n}")).collect();
+    let text = |id: &str| id.repeat(1_000);
+    for id in &kept {
+        host.post(&format!("/v1/functions/echo/invoke?id={id}"), &json!([text(id)])).expect(200);
+    }
+    let before = size();
+    for n in 0..30 {
+        let id = format!("garbage-{n}");
+        host.start(&id, "children_at_once", json!([1_000, 0]));
+        host.wait(&id);
+    }
+    let full = until("it is in the file", || Some(size()).filter(|size| *size > before + (16 << 20)));
+    let (client, is_over) = (Client::new(host.url()), AtomicBool::new(false));
+    let calling = || {
+        let (mut calls, mut slowest) = (0, Duration::ZERO);
+        while !is_over.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            assert_eq!(client.call("echo", json!([calls])), calls);
+            (calls, slowest) = (calls + 1, slowest.max(begun.elapsed()));
+        }
+        (calls, slowest)
+    };
+    let (calls, slowest) = std::thread::scope(|scope| {
+        let calling = scope.spawn(calling);
+        let shrunk = catch_unwind(AssertUnwindSafe(|| {
+            (0..30).for_each(|n| until_gone(&host, &format!("garbage-{n}")));
+            until("the file is small", || (size() < full * 2 / 3).then_some(()));
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        shrunk.unwrap_or_else(|panic| resume_unwind(panic));
+        calling.join().expect("it doesn't panic")
+    });
+    println!("{} KiB became {}; of {calls} calls meanwhile the slowest took {slowest:?}", full >> 10, size() >> 10);
+    assert!(!host.log().contains("can't be compacted"), "{}", host.log());
+    for restarted in [false, true] {
+        for id in &kept {
+            let document = host.show(id);
+            assert_eq!((&document["state"], &document["value"]), (&json!("resolved"), &json!(text(id))), "{id}");
+            assert_eq!(host.items(&format!("/v1/executions/{id}/journal")).len(), 2, "{id}");
+        }
+        host.get("/v1/promises/garbage-7:1").refusal(404, "no_promise");
+        if !restarted {
+            host.kill();
+            host.restart();
+        }
     }
 }

@@ -42,6 +42,20 @@ fn what_nobody_was_there_to_hear_is_told_when_somebody_comes() {
 }
 
 #[test]
+fn nothing_is_removed_of_which_somebody_has_yet_to_be_told() {
+    let host = Setup::new().start();
+    host.start("own", "wait_for_own", json!([null]));
+    until("it waits", || (host.get("/v1/promises/own:1").status == 200).then_some(()));
+    grant(&host, "promise.register_listener", json!({ "awaited": "own:1", "address": "poll://uni@c/nobody" }));
+    host.settle("own:1", "resolve", &json!(1)).expect(200);
+    host.wait("own");
+    let refusal = host.delete("/v1/executions/own").refusal(409, "still_needed");
+    assert!(refusal.contains("told"), "{refusal}");
+    assert_eq!(Worker::connect(&host, "c", "nobody").next()["data"]["promise"]["id"], "own:1");
+    until("it can go", || (host.delete("/v1/executions/own").status == 200).then_some(()));
+}
+
+#[test]
 fn a_task_of_a_worker_that_vanished_is_offered_to_another_one() {
     let host = Setup::new().start();
     let mut worker = Worker::connect(&host, "w", "1");

@@ -6,23 +6,27 @@ use crate::{Bounds, Config, Digest, Id, Limit, Pinned, Reach, Scope, State, allo
 impl<S: State> Step<'_, S> {
     pub(super) fn configure(&mut self, scope: Scope, config: Config) -> Result<Reply, Rejection> {
         config.check().map_err(Rejection::Config)?;
-        let latest = match &scope {
-            Scope::Host => self.state.pin("", "").host,
-            Scope::Component(name) => self.state.pin(name, "").component,
-            Scope::Function(name) => self.state.pin("", name).function,
-        };
+        if scope != Scope::Host {
+            self.decides()?;
+        }
+        self.put_config(scope, config);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn put_config(&mut self, scope: Scope, config: Config) {
+        let latest = self.state.revision(&scope);
         if self.state.config(&scope, latest).map_or(config.is_empty(), |now| *now == config) {
-            return Ok(Reply::Done);
+            return;
         }
         self.changed = true;
+        self.spread_config(&scope, &config);
         self.state.configure(scope, latest + 1, config);
-        Ok(Reply::Done)
     }
 
     /// What an execution that starts now is configured with.
     pub(super) fn configuration(&self, component: &Digest, function: &str) -> (Pinned, Bounds) {
         let component = self.component_name(component);
-        let pinned = self.state.pin(component, function);
+        let pinned = Pinned::latest(self.state, component, function);
         let scopes = scopes(pinned, component, function);
         let configs = scopes.iter().filter_map(|(revision, scope)| self.state.config(scope, *revision));
         (pinned, Bounds::of(configs))

@@ -9,7 +9,7 @@ use crate::execution::Answer;
 use crate::foreign::{self, BRANCH, ORIGIN, PARENT, SCOPE, TARGET, Tags};
 use crate::{
     Ask, Awaiter, CallOptions, Claim, Completion, Digest, Entry, Event, Execution, Foreign, Id, IdError, MAX_ID_BYTES,
-    Outcome, Owner, Payload, Progress, PromiseKind, Refusal, Rest, State, Task, TaskState,
+    Outcome, Owner, Payload, Progress, PromiseKind, Refusal, Rest, State, TaskState,
 };
 
 /// The longest id of an execution: its steps' ids are longer by a separator and ten digits, and must be ids as well.
@@ -27,6 +27,7 @@ impl<S: State> Step<'_, S> {
         seed: u64,
     ) -> Result<Reply, Rejection> {
         root_only(&id)?;
+        self.here(&id)?;
         if self.attach(&id, &function, &arguments)? {
             return Ok(Reply::Promise { created: false });
         }
@@ -38,7 +39,7 @@ impl<S: State> Step<'_, S> {
     }
 
     /// Whether the call is there already. One id stands for one call: the same function with the same arguments.
-    fn attach(&mut self, id: &Id, function: &str, arguments: &Payload) -> Result<bool, Rejection> {
+    pub(super) fn attach(&mut self, id: &Id, function: &str, arguments: &Payload) -> Result<bool, Rejection> {
         self.expire(id);
         let Some(promise) = self.state.promise(id) else { return Ok(false) };
         let taken = |what| Err(Rejection::Taken { id: id.clone(), what });
@@ -58,27 +59,15 @@ impl<S: State> Step<'_, S> {
             _ => String::new(),
         };
         self.create(new);
-        let (config, bounds) = self.configuration(&component, &function);
+        let mut execution = Execution::new(component, seed, self.configuration(&component, &function));
         let promise = self.state.promise_mut(&id).expect("it was created above");
         let (now, outcome) = (promise.created_at, promise.outcome.as_ref().map(|outcome| outcome.state()));
-        let state = if outcome.is_none() { TaskState::Runnable } else { TaskState::Fulfilled };
-        promise.execution = Some(Box::new(Execution {
-            component,
-            seed,
-            task: Task { state, version: 0 },
-            steps: 0,
-            entries: 1,
-            outputs: 0,
-            ready: Default::default(),
-            open: Default::default(),
-            held: None,
-            config,
-            bounds,
-            journal_bytes: 0,
-            children: 0,
-            below: 0,
-            unsettled: 0,
-        }));
+        execution.entries = 1;
+        if outcome.is_some() {
+            execution.task.state = TaskState::Fulfilled;
+        }
+        promise.execution = Some(Box::new(execution));
+        self.pin(&component);
         self.state.append(&id, &Entry::Started { component, seed, now });
         match outcome {
             None => self.effects.push(Effect::Runnable(id)),
@@ -222,21 +211,39 @@ impl<S: State> Step<'_, S> {
                 Ok(reach) => self.send_request(id, step, PromiseKind::Http { head, reach }, body, deadline)?,
                 Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
             },
-            Ask::AwaitPromise { id: promise } => match self.awaited(id, &promise) {
-                Ok(promise) => self.wait_for(id, step, promise),
+            Ask::AwaitPromise { id: promise } => self.await_promise(id, step, &promise)?,
+            Ask::SettlePromise { id: promise, outcome } => match self.awaited(id, &promise) {
+                Ok(promise) => self.settle_promise(id, step, promise, outcome)?,
                 Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
             },
-            Ask::SettlePromise { id: promise, outcome } => {
-                let settled = match self.awaited(id, &promise) {
-                    Ok(promise) => {
-                        self.settle_from_outside(promise, outcome).map_err(|rejection| rejection.to_string())
-                    }
-                    Err(reason) => Err(reason),
-                };
-                let completion = settled.map_or_else(Completion::Refused, |_| Completion::Done);
-                self.answer(id, step, Answer::Here(completion));
-            }
         }
+        Ok(())
+    }
+
+    /// A step waits for a promise, wherever that is.
+    pub(super) fn await_promise(&mut self, id: &Id, step: u32, promise: &str) -> Result<(), Rejection> {
+        match self.awaited(id, promise) {
+            Ok(promise) if self.is_elsewhere(&promise) => self.await_elsewhere(id, step, promise)?,
+            Ok(promise) => self.wait_for(id, step, promise),
+            Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
+        }
+        Ok(())
+    }
+
+    /// A step settles a promise, wherever that is.
+    pub(super) fn settle_promise(
+        &mut self,
+        id: &Id,
+        step: u32,
+        promise: Id,
+        outcome: Outcome,
+    ) -> Result<(), Rejection> {
+        if self.is_elsewhere(&promise) {
+            return self.settle_elsewhere(id, step, promise, outcome);
+        }
+        let refused = |rejection: Rejection| Completion::Refused(rejection.to_string());
+        let completion = self.settle_from_outside(promise, outcome).map_or_else(refused, |_| Completion::Done);
+        self.answer(id, step, Answer::Here(completion));
         Ok(())
     }
 
@@ -245,11 +252,11 @@ impl<S: State> Step<'_, S> {
         if child.as_str().len() > MAX_EXECUTION_ID_BYTES {
             return Err(IdError::TooDeep.to_string());
         }
+        if self.is_elsewhere(&child) {
+            return self.call_elsewhere(id, step, call, child);
+        }
         if !self.attach(&child, &call.function, &call.arguments).map_err(|error| error.to_string())? {
-            let elsewhere = match &call.options.target {
-                Some(target) if !self.state.settings().is_own(target) => Some(self.elsewhere(id, &child, target)?),
-                _ => None,
-            };
+            let tags = self.worker_tags(id, &child, call.options.target.as_deref())?;
             let new = New {
                 id: child.clone(),
                 kind: PromiseKind::Call { function: call.function },
@@ -258,7 +265,7 @@ impl<S: State> Step<'_, S> {
                 timeout_at: call.timeout_at,
                 foreign: None,
             };
-            match elsewhere {
+            match tags {
                 Some(tags) => self.start_elsewhere(new, tags),
                 None => self.start_here(id, step, new)?,
             }
@@ -287,8 +294,14 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
-    /// The tags of a call that a worker elsewhere is to answer.
-    fn elsewhere(&mut self, caller: &Id, child: &Id, target: &str) -> Result<Tags, String> {
+    /// The tags of a call, if a worker elsewhere is to answer it.
+    pub(super) fn worker_tags(
+        &mut self,
+        caller: &Id,
+        child: &Id,
+        target: Option<&str>,
+    ) -> Result<Option<Tags>, String> {
+        let Some(target) = target.filter(|target| !self.state.settings().is_own(target)) else { return Ok(None) };
         if !foreign::is_address(target) {
             let own = self.state.settings().address();
             return Err(format!(
@@ -304,17 +317,17 @@ impl<S: State> Step<'_, S> {
             }
             false => (child.origin().to_owned(), child.to_string()),
         };
-        Ok(Tags::from([
+        Ok(Some(Tags::from([
             (SCOPE.into(), "global".into()),
             (TARGET.into(), target.into()),
             (ORIGIN.into(), origin),
             (BRANCH.into(), child.to_string()),
             (PARENT.into(), parent),
-        ]))
+        ])))
     }
 
     /// A called function of a worker elsewhere.
-    fn start_elsewhere(&mut self, mut new: New, tags: Tags) {
+    pub(super) fn start_elsewhere(&mut self, mut new: New, tags: Tags) {
         let id = new.id.clone();
         let claim = if new.timeout_at > self.now { Claim::offered_at(self.now) } else { Claim::over() };
         new.foreign = Some(Box::new(Foreign { tags: Some(tags), claim: Some(claim), ..Foreign::default() }));
@@ -331,6 +344,19 @@ impl<S: State> Step<'_, S> {
         at: u64,
         waits: bool,
     ) -> Result<(), Rejection> {
+        self.step_with(id, step, kind, Payload::new(), at, waits)
+    }
+
+    /// The same, with a parameter.
+    pub(super) fn step_with(
+        &mut self,
+        id: &Id,
+        step: u32,
+        kind: PromiseKind,
+        param: Payload,
+        at: u64,
+        waits: bool,
+    ) -> Result<(), Rejection> {
         let owner = Some(Owner { execution: id.clone(), step, detached: false });
         let child = id.child(step)?;
         if self.state.promise(&child).is_some() {
@@ -338,7 +364,6 @@ impl<S: State> Step<'_, S> {
             self.settle(id, Outcome::Crashed(why), self.now);
             return Ok(());
         }
-        let param = Payload::new();
         self.create(New { id: child.clone(), kind, owner, param, timeout_at: at, foreign: None });
         if waits {
             self.wait_for(id, step, child);
@@ -368,17 +393,26 @@ impl<S: State> Step<'_, S> {
     /// The promise that a guest names, if it may wait for it or settle it.
     pub(super) fn awaited(&mut self, id: &Id, promise: &str) -> Result<Id, String> {
         let promise = Id::parse(promise).map_err(|error| error.to_string())?;
-        self.expire(&promise);
         if promise == *id {
             return Err("an execution can't wait for its own promise, or settle it".into());
         }
-        match self.state.promise(&promise) {
-            None => Err(Rejection::NoPromise(promise).to_string()),
+        // Of one elsewhere that is found out there.
+        if !self.is_elsewhere(&promise) {
+            self.named(&promise)?;
+        }
+        Ok(promise)
+    }
+
+    /// Whether guests may wait for a promise here, or settle it.
+    pub(super) fn named(&mut self, promise: &Id) -> Result<(), String> {
+        self.expire(promise);
+        match self.state.promise(promise).filter(|found| !found.stands_for_another()) {
+            None => Err(Rejection::NoPromise(promise.clone()).to_string()),
             // Nothing would ever happen to it by itself, so it could keep the guest waiting past its deadline.
             Some(found) if found.given_tags().is_some() && !found.is_external() => {
                 Err(format!("the promise {promise:?} is internal: its creator didn't tag it resonate:external=true"))
             }
-            Some(_) => Ok(promise),
+            Some(_) => Ok(()),
         }
     }
 
@@ -396,7 +430,7 @@ impl<S: State> Step<'_, S> {
         }
     }
 
-    /// The guest no longer waits. A called function runs on; a sleep or a request that nobody waits for is over.
+    /// The guest no longer waits. A called function runs on; what nobody else waits for, as a sleep or a request, is over.
     fn dropped(&mut self, id: &Id, step: u32) -> Result<(), Rejection> {
         // One that has its answer is not open: see `progress`.
         let Some(other) = self.execution(id)?.open.get(&step).cloned() else { return Ok(()) };
@@ -407,7 +441,7 @@ impl<S: State> Step<'_, S> {
         let Some(promise) = self.state.promise_mut(&awaited) else { return Ok(()) };
         promise.awaiters.remove(&Awaiter { execution: id.clone(), step });
         let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step);
-        if is_own && matches!(promise.kind, PromiseKind::Sleep | PromiseKind::Http { .. }) {
+        if is_own && promise.kind.ends_unwanted() {
             self.end(vec![awaited]);
         } else if !is_own {
             self.execution(id)?.open.remove(&step);

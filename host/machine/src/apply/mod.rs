@@ -2,15 +2,18 @@
 //!
 //! `promises` owns creating, settling and expiring; `executions` owns starting executions, and what follows from what
 //! a session records; `check` owns what a session may record; `config` owns what executions are configured with; `moves`
-//! owns holding executions, moving them to another component, and forking them; `retention` owns what may be forgotten.
-//! `requests` owns what clients of the promise
+//! owns holding executions, moving them to another component, and forking them; `retention` owns what may be forgotten;
+//! `components` owns which components there are; `mail` owns what crosses to other partitions. `requests` owns what
+//! clients of the promise
 //! protocol ask about promises, `tasks` the claims of workers elsewhere, `listeners` telling addresses what was settled, and
 //! `schedules` what the calendar makes. All work through [`Step`], which holds the state, the time, and what follows.
 
 mod check;
+mod components;
 mod config;
 mod executions;
 mod listeners;
+mod mail;
 mod moves;
 mod promises;
 mod requests;
@@ -20,9 +23,10 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use components::{can_install, is_needed};
 pub use config::configured;
 
-use crate::{Component, Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
+use crate::{Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 
 /// What came of a record.
 #[derive(Debug)]
@@ -102,6 +106,8 @@ pub enum Effect {
     Reset,
     /// The promise is that of a request, which is to be sent once all that led to it is durable.
     Send(Id),
+    /// There is a message for this partition, to be carried once it is durable.
+    Post(u8),
 }
 
 /// Why a record was not accepted. The state is as it was, except for deadlines that have passed.
@@ -157,6 +163,14 @@ pub enum Rejection {
         /// The name of the component that has it.
         owner: String,
     },
+    /// A component of another name.
+    #[error("this very component is there as {known:?}, and can't be {name:?} as well")]
+    Renamed {
+        /// The name that it has.
+        known: String,
+        /// The name that it was to get.
+        name: String,
+    },
     /// A promise that can't be forgotten yet.
     #[error("{id:?} can't be removed: {why}")]
     Needed {
@@ -174,6 +188,32 @@ pub enum Rejection {
     /// A request of the promise protocol.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// An id of another partition.
+    #[error("{0:?} belongs to another partition")]
+    Elsewhere(Id),
+    /// What is the same in all partitions.
+    #[error("components and configurations are for the first partition to decide, which tells the others")]
+    NotFirst,
+    /// A fork in another partition than the history that it begins with.
+    #[error(
+        "{id:?} and {from:?} are in different partitions: without an id of its own, a fork gets one that can have the history"
+    )]
+    Apart {
+        /// The fork.
+        id: Id,
+        /// What it was to be forked from.
+        from: Id,
+    },
+    /// A message from another partition, before those that were sent before it.
+    #[error("message {number} from partition {from} came before message {}", last + 1)]
+    Early {
+        /// Where it is from.
+        from: u8,
+        /// Its number.
+        number: u64,
+        /// The number of the last one that came from there.
+        last: u64,
+    },
     /// A configuration that can't be.
     #[error("{0}")]
     Config(String),
@@ -195,19 +235,6 @@ pub fn apply<S: State>(state: &mut S, record: Record) -> Applied {
     let mut step = Step { state, now: record.now, effects: Vec::new(), changed: false };
     let reply = step.op(record.op);
     Applied { reply, effects: step.effects, changed: step.changed }
-}
-
-/// Whether a component would be accepted. Functions have one namespace: a name belongs to the component that has it now; a
-/// newer version of that component can drop it.
-pub fn can_install(state: &impl State, component: &Component) -> Result<(), Rejection> {
-    for function in &component.functions {
-        if let Some(owner) = state.exporter(&function.name)
-            && owner.name != component.name
-        {
-            return Err(Rejection::FunctionTaken { function: function.name.clone(), owner: owner.name.clone() });
-        }
-    }
-    Ok(())
 }
 
 /// One application of a record.
@@ -261,40 +288,10 @@ impl<S: State> Step<'_, S> {
             }
             Op::Configure { scope, config } => self.configure(scope, config),
             Op::Forget { trees } => self.forget(&trees),
+            Op::Receive { from, number, message } => self.receive(from, number, *message),
+            Op::Delivered { to, number } => self.delivered(to, number),
+            Op::Uninstall { digests } => self.uninstall(&digests),
         }
-    }
-
-    fn install(&mut self, mut component: Component) -> Result<Reply, Rejection> {
-        can_install(self.state, &component)?;
-        component.installed_at = self.now;
-        if self.is_current(&component) {
-            return Ok(Reply::Done);
-        }
-        self.changed = true;
-        self.state.install(component);
-        Ok(Reply::Done)
-    }
-
-    /// Whether all that a component exports is called from it already. One without functions never is.
-    fn is_current(&self, component: &Component) -> bool {
-        let Some(known) = self.state.component(&component.digest) else { return false };
-        let exported = |name: &str| self.state.exporter(name).is_some_and(|c| c.digest == component.digest);
-        known.name == component.name
-            && known.version == component.version
-            && known.functions == component.functions
-            && !component.functions.is_empty()
-            && component.functions.iter().all(|function| exported(&function.name))
-    }
-
-    /// Where a function called from a component runs: its own functions are those that it was compiled with, all others
-    /// are the current ones.
-    fn component_for(&self, function: &str, caller: Option<&Digest>) -> Option<Digest> {
-        if let Some(digest) = caller
-            && self.state.component(digest).is_some_and(|component| component.exports(function))
-        {
-            return Some(*digest);
-        }
-        self.state.exporter(function).map(|component| component.digest)
     }
 }
 

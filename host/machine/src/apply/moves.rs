@@ -11,7 +11,7 @@ use super::{Effect, Rejection, Reply, Step, malformed, root_only};
 use crate::execution::Answer;
 use crate::{
     Arguments, Basis, Bounds, Brief, CallOptions, Completion, Digest, Entry, Execution, Id, Kind, Names, Outcome,
-    Pinned, Promise, PromiseKind, State, Task, TaskState,
+    Pinned, Promise, PromiseKind, State, TaskState,
 };
 
 /// A part of a journal, and what is known to do all of it again.
@@ -71,10 +71,12 @@ impl<S: State> Step<'_, S> {
         execution.task.state = TaskState::Runnable;
         execution.held = None;
         if is_other {
-            execution.component = component;
+            let before = std::mem::replace(&mut execution.component, component);
             execution.entries += 1;
             let written = execution.outputs;
             self.state.append(&id, &Entry::Moved { component, replayed, written, now });
+            self.pin(&component);
+            self.unpin(&before);
         }
         self.changed = true;
         self.effects.push(Effect::Stop(id.clone()));
@@ -86,6 +88,9 @@ impl<S: State> Step<'_, S> {
     /// What it still waited for begins anew, as steps of the new one; nothing of the other one is touched.
     pub(super) fn fork(&mut self, id: Id, from: Id, history: History, timeout_at: u64) -> Result<Reply, Rejection> {
         root_only(&id)?;
+        if self.is_elsewhere(&id) {
+            return Err(Rejection::Apart { id, from });
+        }
         self.expire(&id);
         if self.state.promise(&id).is_some() {
             return Err(Rejection::Taken { id, what: "a fork needs an id that nothing has" });
@@ -119,7 +124,7 @@ impl<S: State> Step<'_, S> {
         unfinished: &Unfinished,
         history: History,
         (was_on, seed): (Digest, u64),
-        (config, bounds): (Pinned, Bounds),
+        config: (Pinned, Bounds),
     ) {
         let History { entries, component, replayed } = history;
         let now = self.now;
@@ -127,24 +132,13 @@ impl<S: State> Step<'_, S> {
         let finished = born.map(|(outcome, now)| Entry::Finished { state: outcome.state(), now });
         let forked = Entry::Forked { from: unfinished.from.clone(), steps: unfinished.steps, replayed, now };
         let moved = (was_on != component).then_some(Entry::Moved { component, replayed, written: 0, now });
-        let state = if finished.is_none() { TaskState::Runnable } else { TaskState::Fulfilled };
-        let execution = Execution {
-            component,
-            seed,
-            task: Task { state, version: 0 },
-            steps: unfinished.steps,
-            entries: 0,
-            outputs: 0,
-            ready: Default::default(),
-            open: Default::default(),
-            held: None,
-            config,
-            bounds,
-            journal_bytes: entries.iter().map(Entry::size).sum(),
-            children: 0,
-            below: 0,
-            unsettled: 0,
-        };
+        let mut execution = Execution::new(component, seed, config);
+        execution.steps = unfinished.steps;
+        execution.journal_bytes = entries.iter().map(Entry::size).sum();
+        if finished.is_some() {
+            execution.task.state = TaskState::Fulfilled;
+        }
+        self.pin(&component);
         let promise = self.state.promise_mut(id).expect("the caller has made it");
         promise.execution = Some(Box::new(execution));
         for entry in entries.into_iter().chain([forked]).chain(moved).chain(finished) {
@@ -173,16 +167,11 @@ impl<S: State> Step<'_, S> {
                 }
                 Kind::AwaitPromise { id: name } => {
                     let name = unfinished.own_name(id, name);
-                    match self.awaited(id, &name) {
-                        Ok(promise) => self.wait_for(id, step, promise),
-                        Err(reason) => self.answer(id, step, Answer::Here(Completion::Refused(reason))),
-                    }
+                    self.await_promise(id, step, &name)?;
                 }
                 Kind::SettlePromise { id: name, outcome } => {
                     let name = unfinished.own_name(id, name);
-                    let settled = self.settle_anew(id, &name, outcome);
-                    let completion = settled.map_or_else(Completion::Refused, |()| Completion::Done);
-                    self.answer(id, step, Answer::Here(completion));
+                    self.settle_anew(id, step, &name, outcome)?;
                 }
                 Kind::Http { .. } => self.request_anew(id, &unfinished, step, deadline)?,
                 // Never among those that are pending: nobody waits for its answer.
@@ -239,7 +228,10 @@ impl<S: State> Step<'_, S> {
         let arguments = match arguments {
             Arguments::Inline(payload) => payload.clone(),
             Arguments::Digest { .. } => {
-                let original = options.id_for(&history.from, step).map_err(|error| error.to_string())?;
+                let mut original = options.id_for(&history.from, step).map_err(|error| error.to_string())?;
+                if self.is_elsewhere(&original) {
+                    original = history.from.child(step).map_err(|error| error.to_string())?;
+                }
                 let param = self.state.promise(&original).map(|promise| promise.param.clone()).ok_or_else(gone)?;
                 if Arguments::of(&param) == *arguments { Ok(param) } else { Err(gone()) }?
             }
@@ -249,14 +241,22 @@ impl<S: State> Step<'_, S> {
     }
 
     /// Settle a promise as it was settled already, if it is not one of the fork's own.
-    fn settle_anew(&mut self, id: &Id, name: &str, outcome: &Brief) -> Result<(), String> {
-        let promise = self.awaited(id, name)?;
+    fn settle_anew(&mut self, id: &Id, step: u32, name: &str, outcome: &Brief) -> Result<(), Rejection> {
+        let promise = match self.awaited(id, name) {
+            Ok(promise) => promise,
+            Err(reason) => {
+                self.answer(id, step, Answer::Here(Completion::Refused(reason)));
+                return Ok(());
+            }
+        };
         let known = self.state.promise(&promise).and_then(|promise| promise.outcome.clone());
-        if known.is_some_and(|known| Brief::of(&known) == *outcome) {
-            return Ok(());
-        }
-        let outcome = outcome.whole().ok_or("what it was settled with is no longer known")?;
-        self.settle_from_outside(promise, outcome).map(drop).map_err(|rejection| rejection.to_string())
+        let answer = match (known, outcome.whole()) {
+            (Some(known), _) if Brief::of(&known) == *outcome => Completion::Done,
+            (_, Some(outcome)) => return self.settle_promise(id, step, promise, outcome),
+            (_, None) => Completion::Refused("what it was settled with is no longer known".into()),
+        };
+        self.answer(id, step, Answer::Here(answer));
+        Ok(())
     }
 
     fn runs_on(&mut self, component: &Digest, function: &str) -> Result<(), Rejection> {

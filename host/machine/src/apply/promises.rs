@@ -21,6 +21,7 @@ pub(super) struct New {
 impl<S: State> Step<'_, S> {
     pub(super) fn create_promise(&mut self, id: Id, param: Payload, timeout_at: u64) -> Result<Reply, Rejection> {
         root_only(&id)?;
+        self.here(&id)?;
         self.expire(&id);
         if let Some(promise) = self.state.promise(&id) {
             return match promise.kind {
@@ -62,7 +63,8 @@ impl<S: State> Step<'_, S> {
             return Err(malformed(&id, format!("nobody settles a promise as {}", outcome.state().as_str())));
         }
         self.expire(&id);
-        let promise = self.state.promise(&id).ok_or_else(|| Rejection::NoPromise(id.clone()))?;
+        let promise = self.state.promise(&id).filter(|promise| !promise.stands_for_another());
+        let promise = promise.ok_or_else(|| Rejection::NoPromise(id.clone()))?;
         match &promise.outcome {
             None => {
                 self.settle(&id, outcome, self.now);
@@ -91,7 +93,8 @@ impl<S: State> Step<'_, S> {
         self.end(ending);
     }
 
-    /// The function of an execution has returned. The functions that it called run on; what only it could end, ends.
+    /// The function of an execution has returned. The functions that it called run on; what only it could end, ends. Or
+    /// what a promise stands for was settled.
     pub(super) fn finish(&mut self, id: &Id, outcome: Outcome) {
         let ending = self.settle_one(id, outcome, self.now, true);
         self.end(ending);
@@ -113,7 +116,8 @@ impl<S: State> Step<'_, S> {
         }
     }
 
-    /// Settle one promise, if it is pending, and say what ends with it. `returned`: its function gave the outcome.
+    /// Settle one promise, if it is pending, and say what ends with it. `returned`: its function gave the outcome, or the
+    /// promise elsewhere for which it stands.
     fn settle_one(&mut self, id: &Id, outcome: Outcome, at: u64, returned: bool) -> Vec<Id> {
         let Some(promise) = self.state.promise_mut(id).filter(|p| p.outcome.is_none()) else { return Vec::new() };
         self.changed = true;
@@ -123,6 +127,7 @@ impl<S: State> Step<'_, S> {
         promise.settled_at = Some(at);
         let awaiters = std::mem::take(&mut promise.awaiters);
         let owner = promise.owner.clone();
+        let stood_for = (!returned && promise.stands_for_another()).then(|| promise.kind.clone());
         let is_foreign = promise.foreign.is_some();
         let mut callbacks = BTreeSet::new();
         if let Some(foreign) = promise.foreign.as_mut() {
@@ -132,7 +137,7 @@ impl<S: State> Step<'_, S> {
                 claim.resumes.clear();
             }
         }
-        let is_child = matches!(promise.kind, PromiseKind::Call { .. }) && owner.as_ref().is_some_and(|o| !o.detached);
+        let is_child = promise.kind.is_called() && owner.as_ref().is_some_and(|o| !o.detached);
         let open = promise.execution.as_mut().map(|execution| {
             execution.task.state = TaskState::Fulfilled;
             execution.entries += 1;
@@ -147,6 +152,9 @@ impl<S: State> Step<'_, S> {
             watched_now = self.state.promise(id).and_then(Promise::due_at);
         }
         self.watch(id, watched, watched_now);
+        if let Some(kind) = stood_for {
+            self.let_go_elsewhere(&kind, owner.as_ref());
+        }
         let mut ending = Vec::new();
         if let Some(open) = open {
             self.state.append(id, &Entry::Finished { state, now: at });
@@ -157,7 +165,9 @@ impl<S: State> Step<'_, S> {
         }
         for awaiter in awaiters {
             // One whose own deadline has passed is not woken: it ends.
-            if self.is_due(&awaiter.execution) {
+            if self.is_elsewhere(&awaiter.execution) {
+                self.answer_elsewhere(awaiter, id.clone(), Completion::Settled(outcome.clone()));
+            } else if self.is_due(&awaiter.execution) {
                 ending.push(awaiter.execution);
             } else {
                 let answer = answer_for(&awaiter.execution, id, &outcome);
@@ -189,7 +199,6 @@ impl<S: State> Step<'_, S> {
     /// An execution that has ended waits for nothing. Says which promises end with it: those that it made itself, not
     /// detached; if it has returned, only those that nobody else would ever settle.
     fn let_go(&mut self, id: &Id, open: BTreeMap<u32, Option<Id>>, returned: bool) -> Vec<Id> {
-        use PromiseKind as K;
         let mut ending = Vec::new();
         for (step, other) in open {
             let Some(awaited) = other.or_else(|| id.child(step).ok()) else { continue };
@@ -197,7 +206,8 @@ impl<S: State> Step<'_, S> {
             let Some(promise) = self.state.promise(&awaited) else { continue };
             let is_awaiter = promise.awaiters.contains(&awaiter);
             let is_own = promise.owner.as_ref().is_some_and(|o| o.execution == *id && o.step == step && !o.detached);
-            let ends = !returned || matches!(promise.kind, K::Sleep | K::Step { .. } | K::Http { .. });
+            let is_work = matches!(promise.kind, PromiseKind::Step { .. });
+            let ends = !returned || is_work || promise.kind.ends_unwanted();
             if is_awaiter && let Some(promise) = self.state.promise_mut(&awaited) {
                 promise.awaiters.remove(&awaiter);
             }

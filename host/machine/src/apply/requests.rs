@@ -56,6 +56,9 @@ impl<S: State> Step<'_, S> {
     /// A promise that isn't there. `claim`: that of whoever takes its task at once; otherwise it is to be offered.
     pub(super) fn make(&mut self, new: NewPromise, claim: Option<Claim>) -> Result<(), Refusal> {
         let NewPromise { id, timeout_at, template: Template { param, form, tags, call } } = new;
+        if self.is_elsewhere(&id) {
+            return Err(Refusal::Elsewhere);
+        }
         if self.is_below_execution(&id) {
             return Err(Refusal::StepOfExecution);
         }
@@ -128,7 +131,7 @@ impl<S: State> Step<'_, S> {
     /// A promise, once its deadline has been observed.
     pub(super) fn look(&mut self, id: &Id) -> Option<&Promise> {
         self.expire(id);
-        self.state.promise(id)
+        self.state.promise(id).filter(|promise| !promise.stands_for_another())
     }
 
     /// Whether the promise would be in the way of a step of an execution.
@@ -160,6 +163,16 @@ impl<S: State> Step<'_, S> {
         }
         let promise = self.look(awaited).ok_or(Refusal::NoPromise)?;
         let (is_external, is_pending) = (promise.is_external(), promise.outcome.is_none());
+        if self.is_elsewhere(&awaiter) {
+            // Whether it is one that can go on is found out when it is to go on.
+            if !is_external {
+                return Err(Refusal::Internal);
+            }
+            if is_pending {
+                self.add_callback(awaited, awaiter);
+            }
+            return Ok(Granted::Done);
+        }
         let promise = self.look(&awaiter).ok_or(Refusal::NoAwaiter)?;
         let (has_claim, waits) = (promise.claim().is_some(), promise.outcome.is_none());
         if !promise.has_task() {
@@ -209,6 +222,10 @@ impl<S: State> Step<'_, S> {
     pub(super) fn resume(&mut self, callbacks: BTreeSet<Id>, awaited: &Id) -> Vec<Id> {
         let mut ended = Vec::new();
         for awaiter in callbacks {
+            if self.is_elsewhere(&awaiter) {
+                self.resume_elsewhere(awaiter, awaited.clone());
+                continue;
+            }
             if self.is_due(&awaiter) {
                 ended.push(awaiter);
                 continue;

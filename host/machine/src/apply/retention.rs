@@ -77,6 +77,10 @@ impl<S: State> Step<'_, S> {
         if let Some(execution) = parent.and_then(|parent| self.state.promise_mut(&parent)?.execution.as_mut()) {
             execution.below = execution.below.saturating_sub(1);
         }
+        let ran_on = self.state.promise(id).and_then(|promise| Some(promise.execution.as_ref()?.component));
+        if let Some(component) = ran_on {
+            self.unpin(&component);
+        }
         self.state.remove(id);
         self.changed = true;
     }

@@ -56,17 +56,14 @@ impl<S: State> Step<'_, S> {
             let at = schedule.next_run_at;
             schedule.last_run_at = Some(at);
             schedule.next_run_at = next_occurrence(&schedule.cron, at).unwrap_or(NEVER);
-            self.occur(&schedule, at);
+            self.come(&schedule, at);
             self.changed = true;
             self.state.put_schedule(schedule);
         }
     }
 
-    fn occur(&mut self, schedule: &Schedule, at: u64) {
+    fn come(&mut self, schedule: &Schedule, at: u64) {
         let Some(id) = schedule.promise_at(at) else { return };
-        if self.look(&id).is_some() {
-            return;
-        }
         let mut template = schedule.template.clone();
         template.tags.insert(SCHEDULE.into(), schedule.id.clone());
         // It is the root of what its worker makes of it, as far as the schedule doesn't say otherwise.
@@ -77,9 +74,20 @@ impl<S: State> Step<'_, S> {
             *seed = super::executions::child_seed(*seed, at);
         }
         let timeout_at = at.saturating_add(schedule.promise_timeout_ms);
-        let now = std::mem::replace(&mut self.now, at);
+        self.occur_somewhere(NewPromise { id, timeout_at, template }, at);
+    }
+
+    /// Make the promise of an occurrence, as of its own time.
+    pub(super) fn occur(&mut self, promise: NewPromise, at: u64) {
+        let id = promise.id.clone();
+        if self.look(&id).is_some() {
+            return;
+        }
+        // Where it comes from another partition, the clock there may have been ahead.
+        let now = self.now;
+        self.now = at.min(now);
         // What is refused here was refused when the schedule was made, but for ids that an execution has taken since.
-        let _ = self.make(NewPromise { id: id.clone(), timeout_at, template }, None);
+        let _ = self.make(promise, None);
         self.now = now;
         // Its own time, and its deadline, may be long ago.
         self.expire(&id);

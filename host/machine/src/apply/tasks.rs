@@ -5,7 +5,7 @@
 
 use super::{Effect, Granted, Step};
 use crate::foreign;
-use crate::{Action, Claim, Holder, Id, NewPromise, Promise, Refusal, Settlement, State, TaskRef, TaskState};
+use crate::{Action, Claim, Holder, Id, Message, NewPromise, Promise, Refusal, Settlement, State, TaskRef, TaskState};
 
 impl<S: State> Step<'_, S> {
     pub(super) fn create_task(&mut self, holder: Holder, new: NewPromise) -> Result<Granted, Refusal> {
@@ -78,6 +78,10 @@ impl<S: State> Step<'_, S> {
         self.held(task)?;
         let mut any_settled = false;
         for id in &awaited {
+            if self.is_elsewhere(id) {
+                any_settled |= self.held(task)?.resumes.contains(id);
+                continue;
+            }
             let promise = self.look(id).filter(|p| p.is_external()).ok_or(Refusal::AwaitedMissing)?;
             any_settled |= promise.outcome.is_some();
         }
@@ -90,7 +94,10 @@ impl<S: State> Step<'_, S> {
             return Ok(Granted::GoOn);
         }
         for id in awaited {
-            self.add_callback(&id, task.id.clone());
+            match self.is_elsewhere(&id) {
+                true => self.post(id.partition(), Message::Register { awaited: id, awaiter: task.id.clone() }),
+                false => self.add_callback(&id, task.id.clone()),
+            }
         }
         self.change_claim(&task.id, |claim| {
             claim.put(TaskState::Suspended);
@@ -104,6 +111,9 @@ impl<S: State> Step<'_, S> {
             return Err(Refusal::FencesItself);
         }
         self.held(task)?;
+        if self.is_elsewhere(action.id()) {
+            return Err(Refusal::Elsewhere);
+        }
         let result: Result<(), Refusal> = match action {
             Action::Create(promise) => self.request_promise(promise),
             Action::Settle(settlement) => self.request_settlement(settlement),

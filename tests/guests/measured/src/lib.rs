@@ -75,3 +75,13 @@ async fn naps_then_sleep(n: u64, ms: u64) -> u64 {
     sleep(Duration::from_millis(ms)).await;
     n
 }
+
+/// Computes, and never gives way.
+#[function]
+async fn spin() -> u64 {
+    let mut value = 1_u64;
+    while value != 0 {
+        value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005) | 1);
+    }
+    value
+}

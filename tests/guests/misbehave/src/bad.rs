@@ -57,6 +57,17 @@ async fn recurse() -> u64 {
     deeper(1)
 }
 
+/// Recurses without end, and keeps nothing where it could be pointed to: so it is the host's stack that overflows.
+#[function]
+async fn recurse_plainly() -> u64 {
+    #[allow(unconditional_recursion)]
+    #[inline(never)]
+    fn deeper(n: u64) -> u64 {
+        deeper(n.wrapping_add(1)).rotate_left(5) ^ n
+    }
+    deeper(black_box(1))
+}
+
 /// Prints without end.
 #[function]
 async fn shout() {

@@ -186,3 +186,9 @@ async fn slow_chatter(n: u64, ms: u64) -> u64 {
     }
     n
 }
+
+/// Computes for so many rounds, about a nanosecond each.
+#[function]
+async fn busy(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |value: u64, round| std::hint::black_box(value.wrapping_mul(31) ^ round))
+}

@@ -20,6 +20,15 @@ fn a_function_belongs_to_one_component() {
 }
 
 #[test]
+fn a_component_has_one_name() {
+    let mut world = World::new();
+    install(&mut world, "market", 2, &["sell"]).unwrap();
+    let renamed = Err(Rejection::Renamed { known: "market".into(), name: "bazaar".into() });
+    assert_eq!(install(&mut world, "bazaar", 2, &["barter"]), renamed);
+    assert!(world.invoke("a", "sell", FAR).is_ok());
+}
+
+#[test]
 fn a_newer_version_can_drop_a_function_and_another_component_take_it() {
     let mut world = World::new();
     install(&mut world, "shop", 2, &["pay"]).unwrap();
@@ -61,4 +70,29 @@ fn a_component_that_is_current_is_not_installed_again() {
     world.at(1500);
     assert_eq!(install(&mut world, "shop", 1, &["buy", "pay"]), Ok(Reply::Done));
     assert_eq!(world.state.components[&Digest([1; 32])].installed_at, 1000);
+}
+
+#[test]
+fn a_component_goes_when_it_is_not_current_and_nothing_that_is_kept_runs_on_it() {
+    let mut world = World::new();
+    let [old, new] = [1, 2].map(|byte| Digest([byte; 32]));
+    let uninstall = |world: &mut World| {
+        world.put(Op::Uninstall { digests: vec![old, new, Digest([9; 32])] }).unwrap();
+        [old, new].map(|digest| world.state.components.contains_key(&digest))
+    };
+    world.start("a");
+    assert_eq!(uninstall(&mut world), [true, false], "it is current");
+    install(&mut world, "shop", 2, &["buy", "pay"]).unwrap();
+    world.invoke("b", "buy", FAR).unwrap();
+    assert_eq!(uninstall(&mut world), [true, true], "something runs on it");
+    world.turn("a").finishes("1");
+    assert_eq!(uninstall(&mut world), [true, true], "what ran on it is kept");
+    world.put(Op::Forget { trees: vec![Old { root: id("a"), ids: vec![id("a")], retention_ms: 0 }] }).unwrap();
+    assert_eq!(uninstall(&mut world), [false, true]);
+    install(&mut world, "shop", 1, &["buy", "pay"]).unwrap();
+    let entries = world.execution("b").entries;
+    world.put(Op::Move { id: id("b"), component: old, entries, replayed: 0 }).unwrap();
+    assert_eq!(uninstall(&mut world), [true, false], "what ran on it runs on another");
+    world.put(Op::Reset).unwrap();
+    assert_eq!(uninstall(&mut world), [true, false], "it is current");
 }

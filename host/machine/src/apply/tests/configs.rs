@@ -33,7 +33,7 @@ fn the_same_configuration_again_is_no_revision() {
         world.put(Op::Configure { scope: Scope::Host, config: limit(Limit::Cpu, 5) }).unwrap();
         world.put(Op::Configure { scope: of_buy(), config: Config::default() }).unwrap();
     }
-    assert_eq!(world.state.pin("shop", "buy"), Pinned { host: 1, component: 0, function: 0 });
+    assert_eq!(Pinned::latest(&world.state, "shop", "buy"), Pinned { host: 1, component: 0, function: 0 });
     let zero = world.put(Op::Configure { scope: Scope::Host, config: limit(Limit::Cpu, 0) });
     assert!(matches!(zero, Err(Rejection::Config(_))));
 }

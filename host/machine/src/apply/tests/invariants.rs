@@ -11,6 +11,7 @@ pub(super) fn check(state: &Memory, now: u64) {
     assert_eq!(state.deadlines, watched, "what is watched is what is to happen by itself");
     for (id, promise) in &state.promises {
         assert_eq!(*id, promise.id);
+        assert!(!is_elsewhere(state, id), "{id} is in the wrong partition");
         check_promise(promise, now);
         check_owner(state, promise);
         check_awaiters(state, promise);
@@ -27,6 +28,11 @@ pub(super) fn check(state: &Memory, now: u64) {
             check_foreign(promise, foreign);
         }
     }
+    let mut executions_on = BTreeMap::new();
+    for execution in state.promises.values().filter_map(|promise| promise.execution.as_ref()) {
+        *executions_on.entry(execution.component).or_insert(0) += 1;
+    }
+    assert_eq!(state.executions_on, executions_on, "executions are counted by what they run on");
     let mut owners = BTreeMap::new();
     for (name, digest) in &state.current {
         for function in &state.components[digest].functions {
@@ -64,12 +70,17 @@ fn check_promise(promise: &Promise, now: u64) {
     assert!(*created_at <= at && at <= now && at <= *timeout_at, "{id} settled at {at}: {promise:?}");
     let by_deadline = if promise.kind == PromiseKind::Sleep { PromiseState::Resolved } else { PromiseState::TimedOut };
     assert!(at < *timeout_at || outcome.state() == by_deadline, "{id}: at its deadline, a deadline wins: {outcome:?}");
-    assert!(at == *timeout_at || *outcome != Outcome::TimedOut, "{id} timed out at {at}, not at its deadline");
+    // What stands for a promise elsewhere is settled when it is known how that one was.
+    let is_own_end = at == *timeout_at || matches!(promise.kind, PromiseKind::Remote { .. });
+    assert!(is_own_end || *outcome != Outcome::TimedOut, "{id} timed out at {at}, not at its deadline");
     assert!(promise.awaiters.is_empty(), "{id} is settled and awaited");
 }
 
 fn check_owner(state: &Memory, promise: &Promise) {
     let Some(Owner { execution: owner, step, detached }) = &promise.owner else { return };
+    if is_elsewhere(state, owner) {
+        return;
+    }
     let Some(parent) = state.promises.get(owner) else {
         return assert!(
             promise.outcome.is_some() && promise.id.is_root(),
@@ -86,8 +97,7 @@ fn check_owner(state: &Memory, promise: &Promise) {
     if *detached || promise.outcome.is_some() {
         return;
     }
-    use PromiseKind as K;
-    let ends_with_it = matches!(promise.kind, K::Sleep | K::Step { .. } | K::Http { .. });
+    let ends_with_it = promise.kind.ends_unwanted() || matches!(promise.kind, PromiseKind::Step { .. });
     match &parent.outcome {
         None => assert_eq!(opened(parent, *step), Some(promise.id.clone()), "{} is not open at its owner", promise.id),
         Some(Outcome::Canceled | Outcome::TimedOut) => panic!("{} outlives {owner}, which was ended", promise.id),
@@ -98,10 +108,15 @@ fn check_owner(state: &Memory, promise: &Promise) {
 }
 
 fn check_awaiters(state: &Memory, promise: &Promise) {
-    for Awaiter { execution, step } in &promise.awaiters {
+    for Awaiter { execution, step } in promise.awaiters.iter().filter(|a| !is_elsewhere(state, &a.execution)) {
         let awaiter = &state.promises[execution];
         assert_eq!(opened(awaiter, *step), Some(promise.id.clone()), "{} is awaited by the dead", promise.id);
     }
+}
+
+/// Whether an id is one of another partition.
+fn is_elsewhere(state: &Memory, id: &Id) -> bool {
+    state.partition.is_some_and(|own| own != id.partition())
 }
 
 /// The promise that a step of an execution is open for.
@@ -128,7 +143,7 @@ fn check_execution(state: &Memory, promise: &Promise, execution: &Execution) {
     let entries = &state.journals[id];
     let bytes: u64 = entries.iter().map(Entry::size).sum();
     assert_eq!(execution.journal_bytes, bytes, "{id}: bytes of its journal");
-    let is_call = |p: &&Promise| matches!(p.kind, PromiseKind::Call { .. });
+    let is_call = |p: &&Promise| p.kind.is_called();
     let children = state.promises.values().filter(|p| p.outcome.is_none()).filter(is_call);
     let children = children.filter(|p| p.owner.as_ref().is_some_and(|o| o.execution == *id && !o.detached)).count();
     assert!(promise.outcome.is_some() || execution.children as usize == children, "{id}: children");
@@ -286,6 +301,11 @@ fn check_forgotten(before: &Memory, after: &Memory, record: &Record, promise: &P
 
 /// Of what followed from a record: nobody who has to hear of a change is left out.
 pub(super) fn check_effects(before: &Memory, after: &Memory, record: &Record, effects: &[Effect]) {
+    for (to, last) in &after.mail.sent {
+        let posted = effects.iter().filter(|effect| **effect == Effect::Post(*to)).count();
+        let sent = last - before.mail.sent.get(to).copied().unwrap_or(0);
+        assert_eq!(posted as u64, sent, "the post hears of each message to {to}: {record:?}");
+    }
     let own = match &record.op {
         Op::Progress(progress) => Some(&progress.id),
         _ => None,

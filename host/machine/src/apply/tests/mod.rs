@@ -7,6 +7,7 @@ mod conformance;
 mod elsewhere;
 mod ending;
 mod invariants;
+mod mail;
 mod moves;
 mod promises;
 mod random;

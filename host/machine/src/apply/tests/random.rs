@@ -96,21 +96,26 @@ impl Seen {
 }
 
 /// Xorshift64*: enough to choose from.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    /// No state of the generator may be zero, and near seeds shouldn't begin alike.
+    pub(super) fn new(seed: u64) -> Dice {
+        Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(super) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(super) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())].clone()
     }
 }
@@ -123,9 +128,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Run {
-        // No state of the generator may be zero, and near seeds shouldn't begin alike.
-        let state = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Run { dice: Dice(state), state: Memory::default(), now: 1000 }
+        Run { dice: Dice::new(seed), state: Memory::default(), now: 1000 }
     }
 
     fn run(&mut self, seen: &mut Seen) {

@@ -75,7 +75,7 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Done), Error>> + Send> {
         let wire = self.wire.clone();
         Box::new(async move {
-            let (head, body) = read(&wire, request, options).await?;
+            let (head, body) = read(&wire, request, options, Gathering::ToCount).await?;
             let response = response(ask(&wire, head, body)?.await)?;
             Ok((response, Box::new(async { Ok(()) }) as Done))
         })
@@ -86,15 +86,51 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
+/// Whether what comes of a body counts already as what the guest has written and not sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    Counted,
+    ToCount,
+}
+
+/// What has come of a body, until it is whole or given up.
+struct Gathered<'a> {
+    wire: &'a Wire,
+    bytes: usize,
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        let mut ends = self.wire.lock();
+        ends.unsent_bytes = ends.unsent_bytes.saturating_sub(self.bytes);
+    }
+}
+
 /// The whole request.
 async fn read(
     wire: &Arc<Wire>,
     request: Request<WasiBody>,
     options: Option<RequestOptions>,
+    gathering: Gathering,
 ) -> Result<(HttpHead, Bytes), Error> {
     let (parts, body) = request.into_parts();
     let limit = wire.lock().limits.payload_bytes;
-    let body = match Limited::new(body, limit).collect().await {
+    let (mut gathered, mut excess) = (Gathered { wire, bytes: 0 }, None);
+    let body = body.map_frame(|frame| {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        if gathering == Gathering::ToCount {
+            gathered.bytes += bytes;
+            let gathered = wire.lock().gather(bytes);
+            excess = excess.take().or(gathered.err());
+        }
+        // There is no way to stop the guest from here. It is told, and what is too much isn't kept.
+        if excess.is_some() { hyper::body::Frame::data(Bytes::new()) } else { frame }
+    });
+    let collected = Limited::new(body, limit).collect().await;
+    if let Some(stop) = excess {
+        return Err(Error::InternalError(Some(stop.to_string())));
+    }
+    let body = match collected {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(Error::HttpRequestBodySize(Some(limit as u64))),
         Err(error) => return Err(*error.downcast::<Error>().unwrap_or(Box::new(Error::HttpProtocolError))),

@@ -92,18 +92,18 @@ fn ask(guest: &Accessor<Guest>, request: &Request) -> wasmtime::Result<Wait> {
         if bytes > limit {
             return Err(Stop::Payload { what: "the body of a request".into(), bytes, limit }.into());
         }
+        // An empty header takes room as well.
+        let mut head_bytes = request.headers.len().saturating_mul(HttpHead::HEADER_BYTES);
+        if head_bytes > MAX_HEAD_BYTES {
+            return Err(too_large(head_bytes));
+        }
         let headers: Vec<_> = request.headers.iter(&mut access)?.collect::<wasmtime::Result<_>>()?;
         let store = access.as_context();
-        let mut head_bytes = 0;
         let mut text = |text: &WasmStr| {
             let text = text.to_str(store.as_context())?.into_owned();
             head_bytes += text.len();
             match head_bytes > MAX_HEAD_BYTES {
-                true => Err(wasmtime::Error::from(Stop::Name {
-                    what: "the address and headers of a request",
-                    bytes: head_bytes,
-                    limit: MAX_HEAD_BYTES,
-                })),
+                true => Err(too_large(head_bytes)),
                 false => Ok(text),
             }
         };
@@ -119,6 +119,10 @@ fn ask(guest: &Accessor<Guest>, request: &Request) -> wasmtime::Result<Wait> {
         let body = Payload::copy_from_slice(request.body.as_le_slice(store.as_context()));
         Ok(begin(&wire, head, body)?)
     })
+}
+
+fn too_large(bytes: usize) -> wasmtime::Error {
+    Stop::Name { what: "the address and headers of a request", bytes, limit: MAX_HEAD_BYTES }.into()
 }
 
 /// What the guest gets.

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, FieldMap, RequestOptions, WasiHttpView};
 
-use super::{Sent, ask, read, response};
+use super::{Gathering, Sent, ask, read, response};
 use crate::runtime::fault::Stop;
 use crate::runtime::guest::Guest;
 use crate::runtime::wire::{Wait, Wire};
@@ -71,7 +71,8 @@ pub(super) fn replace(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         let guest = store.data_mut();
         let Some(stream) = guest.table.get_mut(&id)?.take_output_stream() else { return Ok((Err(()),)) };
         let limit = guest.wire.lock().limits.payload_bytes;
-        let gathered: DynOutputStream = Box::new(Gathered { stream, bytes: BytesMut::new(), limit });
+        let gathered: DynOutputStream =
+            Box::new(Gathered { wire: guest.wire.clone(), stream, bytes: BytesMut::new(), limit });
         Ok((Ok::<_, ()>(guest.table.push_child(gathered, &id)?),))
     })?;
     types.func_wrap("[static]outgoing-body.finish", finish)
@@ -93,7 +94,7 @@ fn handle(
     let wire = guest.wire.clone();
     let reading = {
         let wire = wire.clone();
-        async move { read(&wire, request, options).await }
+        async move { read(&wire, request, options, Gathering::Counted).await }
     };
     let mut exchange = Exchange { wire, state: State::Reading(Box::pin(reading)) };
     let is_whole = exchange.try_ask();
@@ -189,7 +190,12 @@ impl Exchange {
         if let State::Reading(reading) = &mut self.state
             && let Poll::Ready(result) = reading.as_mut().poll(context)
         {
-            let asked = result.and_then(|(head, body)| ask(&self.wire, head, body));
+            let asked = result.and_then(|(head, body)| {
+                let mut ends = self.wire.lock();
+                ends.unsent_bytes = ends.unsent_bytes.saturating_sub(body.len());
+                drop(ends);
+                ask(&self.wire, head, body)
+            });
             self.state = asked.map_or_else(|error| State::Answered(Err(error)), State::Asked);
         }
     }
@@ -218,6 +224,7 @@ impl Pollable for Exchange {
 /// The body of a request while the guest writes it. It takes whatever comes at once, and passes it on when it is whole:
 /// nobody else is at work who could take it in pieces.
 struct Gathered {
+    wire: Arc<Wire>,
     stream: Box<dyn OutputStream>,
     bytes: BytesMut,
     limit: usize,
@@ -230,6 +237,7 @@ impl OutputStream for Gathered {
             let what = "the body of a request or response".into();
             return Err(StreamError::Trap(Stop::Payload { what, bytes: all, limit }.into()));
         }
+        self.wire.lock().gather(bytes.len()).map_err(|stop| StreamError::Trap(stop.into()))?;
         self.bytes.extend_from_slice(&bytes);
         Ok(())
     }

@@ -1,0 +1,107 @@
+//! The database of a cluster: how it is reached, and what is in it.
+//!
+//! It knows nothing of what is done with its tables. Nothing here retries: whoever asks decides what a failure means.
+
+mod schema;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long connecting may take, and how long a connection that says nothing is believed in.
+const CONNECT: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Why the database can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It isn't one that can be asked for.
+    #[error("the URL of the database is wrong: {0}")]
+    Url(String),
+    /// It can't be reached, or doesn't do as asked.
+    #[error("{}", explain(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// It didn't answer in time.
+    #[error("the database doesn't answer")]
+    Silent,
+    /// What is in it isn't ours, or of another version.
+    #[error("the database can't be used: {0}")]
+    Foreign(String),
+}
+
+/// PostgreSQL's own words, which the library keeps in the source of its errors.
+fn explain(error: &tokio_postgres::Error) -> String {
+    if let Some(why) = tls::refusal(error) {
+        return format!("the database can't be reached: {why}");
+    }
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(said), _) => match said.detail() {
+            Some(detail) => format!("the database refused: {} ({detail})", said.message()),
+            None => format!("the database refused: {}", said.message()),
+        },
+        (None, Some(source)) => format!("the database can't be reached: {error}: {source}"),
+        (None, None) => format!("the database can't be reached: {error}"),
+    }
+}
+
+/// Whose a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Made up when its tables were made: no other database has it.
+    pub id: String,
+    /// What its operators call it.
+    pub name: String,
+}
+
+impl std::fmt::Display for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} ({})", self.name, self.id)
+    }
+}
+
+/// Where the database is. Clones are the same.
+#[derive(Clone)]
+pub struct Database {
+    config: Arc<Config>,
+    tls: MakeRustlsConnect,
+}
+
+impl Database {
+    /// From a URL: `postgres://user:password@host:port/name?sslmode=verify-full&sslrootcert=ca.pem`. Where the connection is
+    /// encrypted, the server's certificate has to be of an authority in the file that `sslrootcert` names; or of one that
+    /// this machine trusts, or that stands in the file that `SSL_CERT_FILE` names.
+    pub fn new(url: &str) -> Result<Database, DatabaseError> {
+        let (url, authorities) = tls::read(url)?;
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            let why = std::error::Error::source(&error).map_or(error.to_string(), |source| source.to_string());
+            DatabaseError::Url(why)
+        })?;
+        config.connect_timeout(CONNECT).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE).application_name("host");
+        let tls = tls::config(authorities.as_deref())?;
+        Ok(Database { config: Arc::new(config), tls: MakeRustlsConnect::new(tls) })
+    }
+
+    /// A connection of its own. It ends when the client is dropped.
+    pub async fn connect(&self, purpose: &str) -> Result<Client, DatabaseError> {
+        let connecting = async {
+            let (client, connection) = self.config.connect(self.tls.clone()).await?;
+            tokio::spawn(connection);
+            let purpose = purpose.replace('\'', "");
+            // A commit that isn't on disk is none, whatever the server's default is.
+            let set = format!("SET application_name = 'host {purpose}'; SET synchronous_commit = on");
+            client.batch_execute(&set).await?;
+            Ok(client)
+        };
+        tokio::time::timeout(CONNECT, connecting).await.map_err(|_| DatabaseError::Silent)?
+    }
+
+    /// See that there are the tables of a cluster of this name, and of this version. If there are none they are made, where
+    /// this may be a new cluster.
+    pub async fn prepare(&self, name: &str, may_be_new: bool) -> Result<Cluster, DatabaseError> {
+        let mut client = self.connect("setup").await?;
+        schema::prepare(&mut client, name, may_be_new).await
+    }
+}
