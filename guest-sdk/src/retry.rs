@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::error::ErrorKind;
 
+/// How long a delay grows where nothing else is said.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A retry policy: how often, with what delays, and after which kinds of failure.
 ///
 /// Each attempt is a call (or step) of its own and the delays between them are durable sleeps, so a crash of the host
@@ -26,7 +29,8 @@ pub struct Retry {
     attempts: u32,
     delay: Duration,
     factor: u32,
-    max_delay: Duration,
+    /// None: a minute, or the first delay if that is longer.
+    max_delay: Option<Duration>,
     when: fn(ErrorKind) -> bool,
 }
 
@@ -48,13 +52,7 @@ impl Retry {
     /// let three_in_all = Retry::attempts(3);
     /// ```
     pub const fn attempts(attempts: u32) -> Retry {
-        Retry {
-            attempts,
-            delay: Duration::from_secs(1),
-            factor: 2,
-            max_delay: Duration::from_secs(60),
-            when: ErrorKind::is_worth_a_retry,
-        }
+        Retry { attempts, delay: Duration::from_secs(1), factor: 2, max_delay: None, when: ErrorKind::is_worth_a_retry }
     }
 
     /// Until it succeeds, or the caller's own deadline passes.
@@ -89,14 +87,14 @@ impl Retry {
         self
     }
 
-    /// The longest delay.
+    /// The longest delay. Not set, it is a minute, or the first delay if that is longer.
     ///
     /// ```
     /// # use guest_sdk::prelude::*;
     /// let at_least_hourly = Retry::forever().max_delay(Duration::from_secs(3600));
     /// ```
     pub const fn max_delay(mut self, max_delay: Duration) -> Retry {
-        self.max_delay = max_delay;
+        self.max_delay = Some(max_delay);
         self
     }
 
@@ -118,7 +116,8 @@ impl Retry {
             return None;
         }
         let factor = self.factor.saturating_pow(attempt - 1);
-        Some(self.delay.saturating_mul(factor).min(self.max_delay))
+        let longest = self.max_delay.unwrap_or(LONGEST.max(self.delay));
+        Some(self.delay.saturating_mul(factor).min(longest))
     }
 }
 
@@ -132,6 +131,10 @@ mod tests {
         let delays: Vec<_> =
             (1..).map_while(|n| retry.delay_after(n, ErrorKind::Failed)).map(|d| d.as_secs()).collect();
         assert_eq!(delays, [1, 2, 3, 3]);
+        let hourly = Retry::attempts(3).delay(Duration::from_secs(3600));
+        assert_eq!(hourly.delay_after(2, ErrorKind::Failed), Some(Duration::from_secs(3600)));
+        let brief = Retry::attempts(3).max_delay(Duration::from_millis(10));
+        assert_eq!(brief.delay_after(1, ErrorKind::Failed), Some(Duration::from_millis(10)));
         assert_eq!(retry.delay_after(1, ErrorKind::Canceled), None);
         assert!(Retry::forever().delay_after(1_000_000, ErrorKind::Crashed).is_some());
     }

@@ -17,7 +17,8 @@ use crate::waiting::{Waiting, wait};
 ///
 /// What a step does to the world happens once. On a replay its code is run again, as all of the function's code is, but
 /// every effect in it (a call, a sleep, a request, the time, random numbers) is answered from the journal. Only a request
-/// whose answer was not recorded before a crash reaches the world a second time, with the same key.
+/// whose answer was not recorded before a crash reaches the world a second time, with the same key. A step that is dropped
+/// before its work is done (the loser of a `select!`, say) appears as canceled.
 ///
 /// ```no_run
 /// # use guest_sdk::prelude::*;
@@ -41,9 +42,9 @@ pub fn run<'a, T: Serialize + 'a>(
         waiting: Waiting::new(move || async move {
             let mut attempt = 1;
             loop {
-                let step = host::start_step(&name);
+                let step = Begun(Some(host::start_step(&name)));
                 let result = work().await;
-                host::finish_step(step, &outcome(&result));
+                step.finish(&outcome(&result));
                 let Err(error) = &result else { break result };
                 let Some(delay) = retry.get().delay_after(attempt, error.kind()) else { break result };
                 sleep(delay).await;
@@ -51,6 +52,25 @@ pub fn run<'a, T: Serialize + 'a>(
             }
             .map_err(CallError::Failed)
         }),
+    }
+}
+
+/// A step that has begun. One that is dropped before its work is done was given up, and says so.
+struct Begun(Option<u32>);
+
+impl Begun {
+    fn finish(mut self, outcome: &Outcome) {
+        if let Some(step) = self.0.take() {
+            host::finish_step(step, outcome);
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(step) = self.0.take() {
+            host::finish_step(step, &Outcome::Canceled);
+        }
     }
 }
 

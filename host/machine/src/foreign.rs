@@ -124,6 +124,20 @@ pub struct TaskView<'a> {
     pub due_at: Option<u64>,
 }
 
+impl Foreign {
+    /// About how many bytes it has.
+    pub fn size(&self) -> usize {
+        let tags =
+            |tags: &Option<Tags>| tags.iter().flatten().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let form = |form: &Form| tags(&form.headers) + form.data.size();
+        let ids = self.callbacks.iter().chain(&self.branch).map(|id| id.as_str().len()).sum::<usize>();
+        let listeners = self.listeners.iter().map(String::len).sum::<usize>();
+        let claim = self.claim.iter().flat_map(|claim| &claim.resumes).map(|id| id.as_str().len()).sum::<usize>();
+        let untold = self.untold.iter().flat_map(|untold| &untold.addresses).map(String::len).sum::<usize>();
+        tags(&self.tags) + form(&self.param) + form(&self.value) + ids + listeners + claim + untold
+    }
+}
+
 impl Data {
     /// How long the text is, where it is kept.
     pub fn size(&self) -> usize {
@@ -200,8 +214,7 @@ impl Promise {
         self.given_tags().and_then(target)
     }
 
-    /// Whether anybody but its creator can wait for it. Its deadline is watched then; that of any other promise is
-    /// found passed by whoever looks at it.
+    /// Whether anybody but its creator can wait for it.
     pub fn is_external(&self) -> bool {
         let Some(tags) = self.given_tags() else {
             return !matches!(self.kind, PromiseKind::Step { .. } | PromiseKind::Remote { .. });
@@ -226,7 +239,9 @@ impl Promise {
         if self.outcome.is_some() {
             return foreign.and_then(|foreign| foreign.untold.as_ref()).map(|untold| untold.due_at);
         }
-        let deadline = self.is_external().then_some(self.timeout_at);
+        // A guest's own steps end with their execution, at the latest.
+        let is_watched = self.is_external() || self.given_tags().is_some();
+        let deadline = is_watched.then_some(self.timeout_at);
         let claim = foreign.and_then(|foreign| foreign.claim.as_ref()).and_then(|claim| claim.due_at);
         deadline.into_iter().chain(claim).min()
     }

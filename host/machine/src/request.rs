@@ -246,6 +246,9 @@ pub enum Refusal {
     /// A promise whose deadline nobody watches.
     #[error("the awaited promise is internal: only its creator can wait for it (see resonate:external)")]
     Internal,
+    /// More than there can be.
+    #[error("so many addresses are to be told of the promise that there can be no more")]
+    ManyListeners,
     /// A promise that suspending needs isn't there, or is internal.
     #[error("an awaited promise doesn't exist, or is internal")]
     AwaitedMissing,

@@ -111,6 +111,11 @@ impl Configuration {
                     let (name, value) = pair("a variable", text)?;
                     change.variables.insert(name, Some(Variable { value, secret: false }));
                 }
+                if secret.iter().filter(|text| !text.contains('=')).count() > 1 {
+                    let what =
+                        "only one secret can be read from stdin: set the others with NAME=VALUE, or one after another";
+                    return Err(Failure::Usage(what.to_owned()));
+                }
                 for text in secret {
                     let (name, value) = match text.split_once('=') {
                         Some((name, value)) => (name.to_owned(), value.to_owned()),

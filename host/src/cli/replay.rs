@@ -11,7 +11,7 @@ use super::client::segment;
 use super::failure::Failure;
 use super::screen::{Paint, safe};
 use super::{Context, Ending, times};
-use crate::replay::{Capsule, CapsuleError, History, Opened, Secrets, Walk, outstanding};
+use crate::replay::{Capsule, CapsuleError, History, Opened, Outstanding, Secrets, Walk};
 
 /// Run an execution again, offline, and look into it at any entry of its journal
 ///
@@ -120,6 +120,9 @@ impl Replay {
     }
 }
 
+/// How many of the steps that are outstanding after an entry are listed.
+const LISTED: usize = 16;
+
 /// What there is to show.
 struct Shown<'a> {
     history: &'a History,
@@ -147,7 +150,7 @@ impl Shown<'_> {
             if self.executions == 1 { "" } else { "s" },
             paint.dim(&self.hash.to_string())
         );
-        let mut began = None;
+        let (mut began, mut outstanding) = (None, Outstanding::default());
         for (index, entry) in self.entries().iter().enumerate() {
             let at = match entry {
                 Entry::Started { now, .. } | Entry::Told { now, .. } => Some(*now),
@@ -156,8 +159,11 @@ impl Shown<'_> {
             began = began.or(at);
             let elapsed =
                 at.zip(began).map(|(at, began)| times::duration(at.saturating_sub(began))).unwrap_or_default();
-            let waiting: Vec<String> =
-                outstanding(&self.history.entries[..=index]).keys().map(ToString::to_string).collect();
+            outstanding.follow(entry);
+            let mut waiting: Vec<String> = outstanding.steps().take(LISTED).map(|(step, _)| step.to_string()).collect();
+            if outstanding.count() > LISTED {
+                waiting.push(format!("and {} more", outstanding.count() - LISTED));
+            }
             let waiting = if waiting.is_empty() { String::new() } else { format!("  [{}]", waiting.join(" ")) };
             let what = safe(entry.to_string().trim_end()).into_owned();
             text += &format!("{} {elapsed:>8} {what}{}\n", paint.dim(&format!("{index:>5}")), paint.dim(&waiting));
@@ -165,12 +171,11 @@ impl Shown<'_> {
                 text += &format!("{:>15}{} {}\n", "", paint.dim("│"), safe(&piece.text));
             }
         }
-        let waiting = outstanding(self.entries());
-        text += &match waiting.len() {
+        text += &match outstanding.count() {
             0 => "it waits for nothing\n".to_owned(),
             n => format!("it waits for {n}:\n"),
         };
-        for (step, entry) in waiting {
+        for (step, entry) in outstanding.steps() {
             text += &format!("  {}\n", safe(&entry.to_string()));
             for place in self.walk.places.get(&step).into_iter().flatten() {
                 text += &paint.dim(&format!("    at {}\n", safe(place)));
@@ -180,19 +185,23 @@ impl Shown<'_> {
     }
 
     fn json(&self) -> serde_json::Value {
+        let mut outstanding = Outstanding::default();
         let entries = self.entries().iter().enumerate().map(|(index, entry)| {
-            let waiting: Vec<u32> = outstanding(&self.history.entries[..=index]).into_keys().collect();
+            outstanding.follow(entry);
+            let first: Vec<u32> = outstanding.steps().take(LISTED).map(|(step, _)| step).collect();
+            let waiting = json!({ "count": outstanding.count(), "first": first });
             let lines: Vec<&str> = self.output(index).iter().map(|piece| piece.text.as_str()).collect();
             json!({ "index": index, "text": entry.to_string(), "outstanding": waiting, "output": lines })
         });
-        let waiting = outstanding(self.entries())
-            .into_iter()
+        let entries: Vec<_> = entries.collect();
+        let waiting = outstanding
+            .steps()
             .map(|(step, entry)| json!({ "step": step, "text": entry.to_string(), "at": self.walk.places.get(&step) }));
         json!({
             "id": self.history.id.as_str(),
             "hash": self.hash.to_string(),
             "verified": { "executions": self.executions, "entries": self.verified },
-            "entries": entries.collect::<Vec<_>>(),
+            "entries": entries,
             "waiting": waiting.collect::<Vec<_>>(),
         })
     }

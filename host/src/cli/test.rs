@@ -83,6 +83,11 @@ pub(super) struct TestVerb {
 impl TestVerb {
     pub(super) fn run(self, screen: &Screen) -> Result<Ending, Failure> {
         let begun = Instant::now();
+        let expected = match self.expect.as_deref().map(serde_json::from_str::<serde_json::Value>) {
+            None => None,
+            Some(Ok(value)) => Some(value),
+            Some(Err(error)) => return Err(Failure::Usage(format!("--expect is not JSON: {error}"))),
+        };
         let tested = match self.test().and_then(|test| test.run()) {
             Ok(report) => report,
             Err(TestError::Setup(text)) => return Err(Failure::Usage(text)),
@@ -98,15 +103,15 @@ impl TestVerb {
             }
         };
         screen.show(&json(&tested).to_string(), || self.show(screen, &tested, begun.elapsed()))?;
-        match self.expect.as_deref().map(|text| (text, serde_json::from_str::<serde_json::Value>(text))) {
-            None => Ok(Ending::Well),
-            Some((text, Err(error))) => Err(Failure::Usage(format!("--expect {text} is not JSON: {error}"))),
-            Some((_, Ok(expected))) if tested.value() == Some(expected.clone()) => Ok(Ending::Well),
-            Some((text, Ok(_))) => {
-                let outcome = machine::Brief::of(&tested.outcome);
-                Err(Failure::Test(format!("{}: the result is {outcome}, and {text} was expected", self.function)))
-            }
+        let Some(expected) = expected.filter(|expected| tested.value().as_ref() != Some(expected)) else {
+            return Ok(Ending::Well);
+        };
+        // A program sees it in the report, and by the exit status.
+        if screen.json {
+            return Ok(Ending::Failed);
         }
+        let outcome = machine::Brief::of(&tested.outcome);
+        Err(Failure::Test(format!("{}: the result is {outcome}, and {expected} was expected", self.function)))
     }
 
     fn test(&self) -> Result<Test, TestError> {

@@ -255,7 +255,8 @@ pub(super) async fn drive(shared: Arc<Shared>, id: Id, mut work: Abroad) {
         };
         let done = perform(work, beginning).await;
         let mut inner = shared.lock();
-        let more = inner.record(&id, done, true);
+        let may_go_on = !inner.stopping;
+        let more = inner.record(&id, done, may_go_on);
         super::workers::drop_ended(&mut inner);
         match more {
             Some(Work::Abroad(more)) => work = more,

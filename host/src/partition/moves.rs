@@ -80,7 +80,8 @@ impl Partition {
                 report.count(promise, verdict);
                 Ok(())
             };
-            report.is_complete = shared.each_unfinished(&component, begun + scope.time, &mut report, unfinished)?;
+            let has_all = shared.each_unfinished(&component, begun + scope.time, &mut report, unfinished)?;
+            report.is_complete &= has_all;
             shared.sample(&component, &program, scope, begun, &mut report)?;
             Ok((component, report))
         });
@@ -101,14 +102,18 @@ impl Partition {
                 if is_there && promise.execution.as_ref().is_some_and(|e| e.held.is_none()) {
                     return Ok(());
                 }
-                match shared.move_to(&promise.id, &component.digest, &program, report.wants_place(promise))? {
-                    Moved::Done => report.count(promise, Verdict::Same { replayed: 0 }),
-                    Moved::Differs(difference) => report.count(promise, Verdict::Differs(difference)),
-                    Moved::Ended => {}
+                match shared.move_to(&promise.id, &component.digest, &program, report.wants_place(promise)) {
+                    Ok(Moved::Done) => report.count(promise, Verdict::Same { replayed: 0 }),
+                    Ok(Moved::Differs(difference)) => report.count(promise, Verdict::Differs(difference)),
+                    Ok(Moved::Ended) | Err(Error::Rejected(Rejection::NoPromise(_))) => {}
+                    // One that never stands still doesn't keep the others from being moved, and told of.
+                    Err(Error::Rejected(Rejection::GotOn(_)) | Error::Overloaded) => report.is_complete = false,
+                    Err(error) => return Err(error),
                 }
                 Ok(())
             };
-            report.is_complete = shared.each_unfinished(&component, until, &mut report, unfinished)?;
+            let has_all = shared.each_unfinished(&component, until, &mut report, unfinished)?;
+            report.is_complete &= has_all;
             Ok(report)
         });
         let report = upgraded.await?;
@@ -264,7 +269,8 @@ impl Shared {
             // What is pending has a deadline.
             let reader = self.lock().view.reader().clone();
             let deadlines = reader.deadlines(from, AT_ONCE)?;
-            let is_last = deadlines.len() < AT_ONCE;
+            // All that have the last deadline of a piece are in it.
+            let is_last = deadlines.len() < AT_ONCE || deadlines.last().is_some_and(|(at, _)| *at == u64::MAX);
             from = deadlines.last().map_or(from, |(at, _)| at.saturating_add(1));
             for (_, id) in deadlines {
                 if Instant::now() > until {
@@ -294,11 +300,14 @@ impl Shared {
         if scope.finished == 0 {
             return Ok(());
         }
-        let reader = self.lock().view.reader().clone();
         let is_finished = |promise: &Promise| {
             promise.outcome.is_some() && promise.function().is_some_and(|name| component.exports(name))
         };
-        for promise in reader.newest(u64::MAX, scope.finished, SAMPLED, is_finished)?.items {
+        let reader = self.lock().view.reader().clone();
+        let newest = reader.newest(u64::MAX, scope.finished, SAMPLED, is_finished)?.items;
+        // While somebody reads it, the store can't use the room again that it gives up.
+        drop(reader);
+        for promise in newest {
             if begun.elapsed() > scope.time {
                 report.is_complete = false;
                 break;

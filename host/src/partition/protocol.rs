@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use machine::{BRANCH, Granted, Id, Op, Promise, Refusal, Rejection, Reply, Request, Schedule, Settings, State};
+use machine::{
+    BRANCH, Granted, Id, Op, Promise, PromiseKind, Refusal, Rejection, Reply, Request, Schedule, Settings, State,
+};
 
 use super::inner::Inner;
 use super::{Error, Partition, committer};
@@ -43,7 +45,7 @@ impl Seen<'_> {
 
     /// A promise, its deadline observed.
     pub fn promise(&mut self, id: &Id) -> Option<Arc<Promise>> {
-        self.inner.promise(id)
+        self.inner.promise(id).filter(|promise| is_shown(promise))
     }
 
     /// A schedule.
@@ -76,6 +78,11 @@ impl Seen<'_> {
         }
         found
     }
+}
+
+/// Whether clients see it. What stands for a promise of another partition isn't a promise of its own.
+fn is_shown(promise: &Promise) -> bool {
+    !matches!(promise.kind, PromiseKind::Remote { .. })
 }
 
 impl Partition {
@@ -114,8 +121,11 @@ impl Partition {
         keep: impl Fn(&Promise, u64) -> bool + Send + 'static,
     ) -> Result<Found, Error> {
         let now = self.see(at, |seen| seen.now()).await?;
-        let (promises, next) =
-            self.read_store(move |reader| reader.by_id(&after, limit, SCAN, |promise| keep(promise, now))).await?;
+        let (promises, next) = self
+            .read_store(move |reader| {
+                reader.by_id(&after, limit, SCAN, |promise| is_shown(promise) && keep(promise, now))
+            })
+            .await?;
         Ok(Found { promises, next, now })
     }
 
@@ -155,12 +165,19 @@ impl Inner {
         request: Request,
         look: impl FnOnce(Result<Granted, Refusal>, &mut Seen<'_>) -> T,
     ) -> Result<T, Rejection> {
+        let halted = match &request {
+            Request::Halt { id } => Some(id.clone()),
+            _ => None,
+        };
         let granted = match self.apply(Op::Request(Box::new(request))) {
             Ok(Reply::Granted(granted)) => Ok(granted),
             Ok(_) => Ok(Granted::Done),
             Err(Rejection::Refused(refusal)) => Err(refusal),
             Err(rejection) => return Err(rejection),
         };
+        if let Some(id) = halted.filter(|_| granted.is_ok()) {
+            self.halted(&id);
+        }
         Ok(self.see(|seen| look(granted, seen)))
     }
 
@@ -172,8 +189,8 @@ impl Inner {
     /// Act upon what is due by now, at most `limit` of a kind. `false`: nothing is.
     pub(super) fn act(&mut self, limit: usize) -> bool {
         let now = self.now();
-        // Schedules first: what they make can be due at once.
-        let schedules = self.view.due_schedules(now, limit);
+        // Schedules first, for what they make can be due at once; but one at a time, for it can have missed many.
+        let schedules = self.view.due_schedules(now, 1);
         let ids = match schedules.is_empty() {
             true => self.view.due(now, limit),
             false => Vec::new(),

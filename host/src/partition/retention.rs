@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Id, Old, Op};
+use machine::{Id, Old, Op, needed_for};
 
 use super::Shared;
 use super::unneeded::Unneeded;
@@ -19,9 +19,11 @@ pub(super) const AT_ONCE: usize = 64;
 const TREES: usize = 1_000;
 /// Between two looks for what has to go.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Between two records, so that others get the lock: a long one if guests wait for a worker.
+/// Between two records, so that others get the lock: a long one if guests wait for a worker, unless what is removed should
+/// long be gone. As much has to go as comes, or the disk fills.
 const SHORT: Duration = Duration::from_micros(500);
 const LONG: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_secs(15);
 
 /// How long what has ended is kept.
 #[derive(Clone, Debug)]
@@ -48,8 +50,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let mut unneeded = Unneeded::default();
     while !inner.stopping {
         inner.wait_for(|signals| &signals.stopping, pause);
-        let (now, reader) = (inner.now(), inner.view.reader().clone());
-        if let Err(error) = inner.unlocked(|shared| look(shared, &reader, now)) {
+        let now = inner.now();
+        if let Err(error) = inner.unlocked(|shared| look(shared, now)) {
             tracing::error!("what has ended long ago can't be removed: {error}");
         }
         if let Err(error) = unneeded.remove(&mut inner) {
@@ -59,32 +61,57 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Remove all that is due by now, function by function.
-fn look(shared: &Shared, reader: &Reader, now: u64) -> Result<(), StoreError> {
-    let mut function = reader.settled_function(None)?;
+fn look(shared: &Shared, now: u64) -> Result<(), StoreError> {
+    let mut function = reader(shared).settled_function(None)?;
     while let Some(name) = function {
         let retention_ms = shared.options.retention.of(&name);
         let (mut after, until) = ((0, 0), now.saturating_sub(retention_ms));
         loop {
+            let reader = reader(shared);
             let due = reader.settled(&name, after, until, TREES)?;
             let Some((at, number, _)) = due.last() else { break };
             after = (*at, *number);
-            let mut trees = Trees { shared, trees: Vec::new(), count: 0 };
+            let is_late = until.saturating_sub(*at) > LATE.as_millis() as u64;
+            let mut trees = Trees { shared, is_late, trees: Vec::new(), count: 0 };
             for root in due.iter().filter_map(|(.., id)| Id::parse(id).ok()) {
-                reader.upwards(&root, AT_ONCE, |ids| trees.add(Old { root: root.clone(), ids, retention_ms }))?;
+                // What is needed for long is not to be read under the lock again and again.
+                if !is_needed(&reader, &root, now, retention_ms)? {
+                    reader.upwards(&root, AT_ONCE, |ids| trees.add(Old { root: root.clone(), ids, retention_ms }))?;
+                }
             }
             trees.remove();
             if shared.lock().stopping {
                 return Ok(());
             }
         }
-        function = reader.settled_function(Some(&name))?;
+        function = reader(shared).settled_function(Some(&name))?;
     }
     Ok(())
+}
+
+/// The tables as they are now. While somebody reads them, the room that they give up can't be used again.
+fn reader(shared: &Shared) -> Arc<Reader> {
+    shared.lock().view.reader().clone()
+}
+
+/// Whether a root is needed, as far as the tables have it.
+fn is_needed(reader: &Reader, root: &Id, now: u64, retention_ms: u64) -> Result<bool, StoreError> {
+    let mut failed = None;
+    let Some((promise, _)) = reader.promise(root.as_str())? else { return Ok(true) };
+    let needed = needed_for(&promise, now, retention_ms, |id| match reader.promise(id.as_str()) {
+        Ok(found) => found.map(|(promise, _)| promise.outcome.is_none()),
+        Err(error) => {
+            failed.get_or_insert(error);
+            None
+        }
+    });
+    failed.map_or(Ok(needed.is_some()), Err)
 }
 
 /// What is to go into one record.
 struct Trees<'a> {
     shared: &'a Shared,
+    is_late: bool,
     trees: Vec<Old>,
     count: usize,
 }
@@ -110,7 +137,7 @@ impl Trees<'_> {
             return false;
         }
         let has_gone = inner.apply(Op::Forget { trees }).is_ok();
-        let pause = if inner.sessions.backlog() > 0 { LONG } else { SHORT };
+        let pause = if inner.sessions.backlog() > 0 && !self.is_late { LONG } else { SHORT };
         inner.wait_for(|signals| &signals.stopping, pause);
         has_gone
     }

@@ -19,7 +19,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let mut retried = Instant::now();
     let mut inner = shared.lock();
     while !inner.stopping {
-        if inner.paused {
+        if inner.paused || inner.broken().is_some() {
             inner.wait_for(|signals| &signals.deadline, LONGEST);
             continue;
         }

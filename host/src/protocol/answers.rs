@@ -282,9 +282,13 @@ fn status(refusal: Refusal) -> u16 {
         | R::PromiseId => 400,
         R::NoPromise | R::NoTask | R::NoSchedule => 404,
         R::NotOffered | R::NotHeld | R::Fulfilled | R::NotHalted => 409,
-        R::NoAwaiter | R::AwaiterHasNoTask | R::Internal | R::AwaitedMissing | R::PromiseHasNoTarget | R::Elsewhere => {
-            422
-        }
+        R::NoAwaiter
+        | R::AwaiterHasNoTask
+        | R::Internal
+        | R::ManyListeners
+        | R::AwaitedMissing
+        | R::PromiseHasNoTarget
+        | R::Elsewhere => 422,
     }
 }
 

@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 const BEHIND: usize = 256;
 /// Connections, all together.
 const CONNECTIONS: usize = 10_000;
-/// Messages that wait for somebody to come, all together. What is beyond is sent again by whoever wants it delivered.
+/// Messages that wait for somebody to come, all together, and their bytes. The oldest make room: whoever wants one delivered
+/// sends it again.
 const WAITING: usize = 100_000;
+const WAITING_BYTES: usize = 64 << 20;
 
 /// A message that is to be delivered, or was.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -50,6 +52,9 @@ pub(super) struct Groups {
     numbered: u64,
     connected: usize,
     waiting: usize,
+    waiting_bytes: usize,
+    /// In the order in which letters began to wait, with their groups. Some wait no more.
+    order: VecDeque<(u64, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -57,8 +62,15 @@ struct Group {
     connections: Vec<Connection>,
     /// Whose turn it is.
     next: usize,
-    waiting: VecDeque<(Address, Letter)>,
+    waiting: VecDeque<Waiting>,
     keys: HashSet<Key>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    address: Address,
+    letter: Letter,
 }
 
 #[derive(Debug)]
@@ -101,7 +113,7 @@ impl Groups {
         let joined = self.by_name.entry(group.to_owned()).or_default();
         joined.connections.push(Connection { number, member: member.into(), letters: sender });
         let waited = joined.take_waiting(member);
-        self.waiting -= waited.len();
+        self.took(&waited);
         Some((Subscription { group: group.into(), number, letters }, waited))
     }
 
@@ -134,18 +146,43 @@ impl Groups {
 
     /// Keep a letter until somebody comes.
     fn keep(&mut self, address: Address, letter: Letter) {
-        let group = self.by_name.entry(address.group.clone()).or_default();
-        if self.waiting < WAITING && group.keys.insert(letter.key.clone()) {
-            self.waiting += 1;
-            group.waiting.push_back((address, letter));
+        let name = address.group.clone();
+        let group = self.by_name.entry(name.clone()).or_default();
+        if !group.keys.insert(letter.key.clone()) {
+            return;
         }
+        self.numbered += 1;
+        self.waiting += 1;
+        self.waiting_bytes += letter.text.len();
+        group.waiting.push_back(Waiting { number: self.numbered, address, letter });
+        self.order.push_back((self.numbered, name));
+        while self.waiting > WAITING || self.waiting_bytes > WAITING_BYTES || self.order.len() > 2 * WAITING {
+            let Some((number, name)) = self.order.pop_front() else { break };
+            self.drop_waiting(number, &name);
+        }
+    }
+
+    /// Drop a letter, if it still waits. It is the first of its group then.
+    fn drop_waiting(&mut self, number: u64, name: &str) {
+        let Some(group) = self.by_name.get_mut(name) else { return };
+        let Some(dropped) = group.waiting.pop_front_if(|waiting| waiting.number == number) else { return };
+        group.keys.remove(&dropped.letter.key);
+        if group.connections.is_empty() && group.waiting.is_empty() {
+            self.by_name.remove(name);
+        }
+        self.took(&[dropped.letter]);
     }
 
     /// Give out the letters that a member could be given, for one that has come elsewhere.
     pub(super) fn take_waiting(&mut self, group: &str, member: &str) -> Vec<Letter> {
         let taken = self.by_name.get_mut(group).map_or(Vec::new(), |group| group.take_waiting(member));
-        self.waiting -= taken.len();
+        self.took(&taken);
         taken
+    }
+
+    fn took(&mut self, letters: &[Letter]) {
+        self.waiting -= letters.len();
+        self.waiting_bytes -= letters.iter().map(|letter| letter.text.len()).sum::<usize>();
     }
 
     /// Forget what waits.
@@ -154,7 +191,8 @@ impl Groups {
             group.waiting.clear();
             group.keys.clear();
         }
-        self.waiting = 0;
+        (self.waiting, self.waiting_bytes) = (0, 0);
+        self.order.clear();
         self.by_name.retain(|_, group| !group.connections.is_empty());
     }
 }
@@ -194,13 +232,14 @@ impl Group {
     /// The letters that a member can be given.
     fn take_waiting(&mut self, member: &str) -> Vec<Letter> {
         let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
-        for (address, letter) in std::mem::take(&mut self.waiting) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let address = &waiting.address;
             let fits = !address.is_unicast || address.member.as_deref() == Some(member);
             if fits && taken.len() < BEHIND {
-                self.keys.remove(&letter.key);
-                taken.push(letter);
+                self.keys.remove(&waiting.letter.key);
+                taken.push(waiting.letter);
             } else {
-                kept.push_back((address, letter));
+                kept.push_back(waiting);
             }
         }
         self.waiting = kept;
@@ -266,6 +305,21 @@ mod tests {
         assert_eq!(texts(groups.join("g", "a").unwrap().1), ["for a"]);
         groups.leave("g", b.number);
         assert_eq!(groups.waiting, 0);
+    }
+
+    #[test]
+    fn the_oldest_letters_make_room() {
+        let mut groups = Groups::default();
+        let large = "x".repeat(WAITING_BYTES / 4);
+        for n in 0..6 {
+            let key = letter(&format!("l{n}")).key;
+            groups.send(address(&format!("poll://any@g{}", n % 2)), Letter { key, text: large.clone() });
+        }
+        assert_eq!((groups.waiting, groups.waiting_bytes), (4, 4 * large.len()));
+        let keys = |waited: Vec<Letter>| waited.into_iter().map(|letter| letter.key).collect::<Vec<_>>();
+        assert_eq!(keys(groups.join("g0", "a").unwrap().1), ["l2", "l4"].map(|text| letter(text).key));
+        assert_eq!(keys(groups.join("g1", "a").unwrap().1), ["l3", "l5"].map(|text| letter(text).key));
+        assert_eq!((groups.waiting, groups.waiting_bytes), (0, 0));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Post {
     /// Send what waits for an address.
     pub(super) async fn push_all(&self, address: &str) {
         let Some(push) = self.shared.push.get() else { return };
-        while let Some((url, letter)) = push.next(address) {
+        while let Some((url, letter)) = push.next(self, address) {
             if let Some(key) = push.deliver(&url, letter).await {
                 self.arrived(key);
             }

@@ -60,12 +60,17 @@ impl Push {
         if !lines.by_address.contains_key(&address) && lines.by_address.len() >= ADDRESSES {
             return;
         }
-        let may_send = lines.senders < ALL_SENDERS;
         let line = lines.by_address.entry(address.clone()).or_default();
         if line.waiting.len() < WAITING && !line.waiting.iter().any(|(_, waiting)| waiting.key == letter.key) {
             line.waiting.push_back((url, letter));
         }
-        if line.senders < SENDERS && may_send {
+        self.start(post, &mut lines, address);
+    }
+
+    /// Have a sender more at work for an address, if there may be one.
+    fn start(&self, post: &Post, lines: &mut Lines, address: String) {
+        let Some(line) = lines.by_address.get_mut(&address) else { return };
+        if line.senders < SENDERS && lines.senders < ALL_SENDERS {
             line.senders += 1;
             lines.senders += 1;
             let post = post.clone();
@@ -74,7 +79,7 @@ impl Push {
     }
 
     /// The next letter for an address. None: there is none, and whoever asked sends no more.
-    pub(super) fn next(&self, address: &str) -> Option<(String, Letter)> {
+    pub(super) fn next(&self, post: &Post, address: &str) -> Option<(String, Letter)> {
         let mut lines = self.lines.lock();
         let next = lines.by_address.get_mut(address).and_then(|line| line.waiting.pop_front());
         if next.is_none() {
@@ -85,6 +90,12 @@ impl Push {
             });
             if is_over {
                 lines.by_address.remove(address);
+            }
+            // All senders may have been at work when others came.
+            let unserved =
+                lines.by_address.iter().find(|(_, line)| line.senders == 0).map(|(address, _)| address.clone());
+            if let Some(address) = unserved {
+                self.start(post, &mut lines, address);
             }
         }
         next

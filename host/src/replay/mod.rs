@@ -21,7 +21,7 @@ pub use capsule::{Capsule, CapsuleError, Given, GivenVariable, Manifest};
 pub use difference::{Difference, Observed};
 pub use opened::{Opened, Secrets};
 pub use report::{Report, Tally};
-pub use walk::{Walk, outstanding};
+pub use walk::{Outstanding, Walk};
 
 /// An execution, as it was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -71,20 +71,39 @@ impl Walk {
     }
 }
 
-/// What an execution waits for after the first entries of its journal: steps, with the entries that asked for them.
-pub fn outstanding(entries: &[Entry]) -> BTreeMap<u32, &Entry> {
-    let mut waiting = BTreeMap::new();
-    for entry in entries {
+/// What an execution waits for: steps, with the entries that asked for them.
+#[derive(Debug, Default)]
+pub struct Outstanding<'a>(BTreeMap<u32, &'a Entry>);
+
+impl<'a> Outstanding<'a> {
+    /// After these first entries of its journal.
+    pub fn after(entries: &'a [Entry]) -> Outstanding<'a> {
+        let mut outstanding = Outstanding::default();
+        entries.iter().for_each(|entry| outstanding.follow(entry));
+        outstanding
+    }
+
+    /// After one more entry.
+    pub fn follow(&mut self, entry: &'a Entry) {
         match entry {
-            Entry::Asked { step, kind } if !is_immediate(kind) => drop(waiting.insert(*step, entry)),
+            Entry::Asked { step, kind } if !is_immediate(kind) => drop(self.0.insert(*step, entry)),
             Entry::Told { step, .. } | Entry::Dropped { step } | Entry::Recorded { step, .. } => {
-                waiting.remove(step);
+                self.0.remove(step);
             }
-            Entry::Finished { .. } => waiting.clear(),
+            Entry::Finished { .. } => self.0.clear(),
             _ => {}
         }
     }
-    waiting
+
+    /// How many steps it waits for.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// They, in the order in which they were asked for.
+    pub fn steps(&self) -> impl Iterator<Item = (u32, &'a Entry)> {
+        self.0.iter().map(|(step, entry)| (*step, *entry))
+    }
 }
 
 /// Whether a guest doesn't wait for an answer.

@@ -4,14 +4,17 @@
 //! wrote. It can be made again from the component at any time.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use machine::Digest;
 
 use super::Archive;
+use super::parts;
+
+const MODE: u32 = 0o644;
 
 /// The directory of components.
 #[derive(Clone)]
@@ -24,12 +27,13 @@ impl Blobs {
     /// Of this directory, which is made if it isn't there. What isn't in it is sought in the archive.
     pub fn open(directory: &Path, archive: Option<Arc<dyn Archive>>) -> io::Result<Blobs> {
         fs::create_dir_all(directory)?;
+        parts::sweep(directory)?;
         Ok(Blobs { directory: directory.into(), archive })
     }
 
     /// Keep a component, durably.
     pub fn save_component(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
-        self.write(&self.path(digest, "wasm"), bytes)?;
+        parts::put(&self.path(digest, "wasm"), MODE, bytes)?;
         self.archive.as_ref().map_or(Ok(()), |archive| archive.save(digest, bytes))
     }
 
@@ -39,7 +43,7 @@ impl Blobs {
         let bytes = match (fs::read(&path), &self.archive) {
             (Err(error), Some(archive)) if error.kind() == io::ErrorKind::NotFound => {
                 let bytes = archive.load(digest)?;
-                self.write(&path, &bytes)?;
+                parts::put(&path, MODE, &bytes)?;
                 bytes
             }
             (bytes, _) => bytes?,
@@ -52,8 +56,8 @@ impl Blobs {
 
     /// Keep what a component was compiled to.
     pub fn save_compiled(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
-        self.write(&self.path(digest, "compiled"), bytes)?;
-        self.write(&self.path(digest, "compiled.sha256"), Digest::of(bytes).to_string().as_bytes())
+        parts::put(&self.path(digest, "compiled"), MODE, bytes)?;
+        parts::put(&self.path(digest, "compiled.sha256"), MODE, Digest::of(bytes).to_string().as_bytes())
     }
 
     /// The file that a component was compiled to, if it is there as it was written.
@@ -73,15 +77,12 @@ impl Blobs {
             .collect()
     }
 
-    /// Remove the files of a component, those that aren't whole included.
+    /// Remove the files of a component.
     pub fn remove(&self, digest: &Digest) -> io::Result<()> {
         for extension in ["compiled", "compiled.sha256", "wasm"] {
-            let path = self.path(digest, extension);
-            for path in [beside(&path), path] {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
+            match fs::remove_file(self.path(digest, extension)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(())
@@ -90,19 +91,4 @@ impl Blobs {
     fn path(&self, digest: &Digest, extension: &str) -> PathBuf {
         self.directory.join(format!("{digest}.{extension}"))
     }
-
-    /// Whole or not at all: written beside its place, then moved there.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let beside = beside(path);
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(&self.directory)?.sync_all()
-    }
-}
-
-/// Where a file is written before it is moved to its place.
-fn beside(path: &Path) -> PathBuf {
-    path.with_extension(format!("{}.part", path.extension().unwrap_or_default().to_string_lossy()))
 }

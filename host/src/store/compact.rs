@@ -10,10 +10,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{Database, Key, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, Value};
 
@@ -29,8 +29,6 @@ const PART_BYTES: usize = 1 << 20;
 const WAITING_BYTES: usize = 256 << 20;
 /// A file is copied if it is twice as large as what is in it, and by this much.
 const SLACK_BYTES: u64 = 8 << 20;
-/// The copy needs few pages in memory: it is written once, from beginning to end.
-const CACHE_BYTES: usize = 16 << 20;
 
 const DOING: &str = "copying the store";
 
@@ -47,6 +45,8 @@ struct Shared {
     given_up: AtomicBool,
     /// The size of the cuts that are on their way.
     waiting_bytes: AtomicUsize,
+    /// How many milliseconds its thread was at work, once it is over.
+    took_ms: AtomicU64,
 }
 
 /// All that was in the tables, up to one position of the log.
@@ -74,6 +74,8 @@ pub(super) struct Source {
     pub(super) meta: Meta,
     pub(super) path: PathBuf,
     pub(super) disk: Arc<Disk>,
+    /// How much of the copy is kept in memory.
+    pub(super) cache_bytes: usize,
     /// Copy it even if that gives little room back.
     pub(super) always: bool,
 }
@@ -89,7 +91,12 @@ impl Compaction {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new().name("compaction".into()).spawn({
             let shared = shared.clone();
-            move || make(source, following, shared)
+            move || {
+                let begun = Instant::now();
+                let made = make(source, following, shared.clone());
+                shared.took_ms.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+                made
+            }
         })?;
         Ok(Compaction { cuts, shared, thread: Some(thread) })
     }
@@ -100,8 +107,16 @@ impl Compaction {
         if self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES {
             self.shared.given_up.store(true, Ordering::Relaxed);
         }
+        if self.shared.given_up.load(Ordering::Relaxed) {
+            return;
+        }
         // The thread may have ended, with an error that is seen when it is looked at.
         let _ = self.cuts.send(cut.clone());
+    }
+
+    /// How long its thread was at work, if it is over.
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_millis(self.shared.took_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -112,8 +127,7 @@ impl Compaction {
     pub(super) fn finish(mut self) -> Result<Option<Copied>, StoreError> {
         let Some(Ok(made)) = self.thread.take().map(JoinHandle::join) else { return Ok(None) };
         let Some(mut copy) = made? else { return Ok(None) };
-        copy.catch_up()?;
-        Ok(Some(copy))
+        Ok(copy.catch_up()?.then_some(copy))
     }
 }
 
@@ -127,13 +141,14 @@ impl Drop for Compaction {
 }
 
 impl Copied {
-    /// Write the cuts that are waiting.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
-        while let Ok(cut) = self.cuts.try_recv() {
+    /// Write the cuts that are waiting. Whether it has them all, and is still wanted.
+    fn catch_up(&mut self) -> Result<bool, StoreError> {
+        while !self.shared.given_up.load(Ordering::Relaxed) {
+            let Ok(cut) = self.cuts.try_recv() else { return Ok(true) };
             (_, self.meta) = write_cut(&self.database, &cut, &self.meta)?;
             self.shared.waiting_bytes.fetch_sub(cut.bytes(), Ordering::Relaxed);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Move it to the place of the tables, durably.
@@ -146,9 +161,9 @@ impl Copied {
 }
 
 fn make(source: Source, cuts: Receiver<Arc<Cut>>, shared: Arc<Shared>) -> Result<Option<Copied>, StoreError> {
-    let Source { transaction, meta, path, disk, always } = source;
+    let Source { transaction, meta, path, disk, cache_bytes, always } = source;
     let begun = Instant::now();
-    let mut used = Used { transaction: &transaction, bytes: 0 };
+    let mut used = Used { transaction: &transaction, shared: &shared, bytes: 0 };
     each_table(&mut used)?;
     let (used, size) = (used.bytes, file_bytes(&path));
     if !always && (size < 2 * used + SLACK_BYTES || free_bytes(&path) < 2 * used + SLACK_BYTES) {
@@ -156,7 +171,7 @@ fn make(source: Source, cuts: Receiver<Arc<Cut>>, shared: Arc<Shared>) -> Result
     }
     let (file, patience) = (NewFile(beside(&path)), Patience::later(&disk));
     let _ = std::fs::remove_file(&file.0);
-    let database = open_checked(&file.0, CACHE_BYTES, patience.clone())?;
+    let database = open_checked(&file.0, cache_bytes, patience.clone())?;
     let mut tables = Tables { from: &transaction, to: &database, shared: &shared, count: 0 };
     each_table(&mut tables)?;
     let count = transaction.list_tables().map_err(failed(DOING))?.count();
@@ -167,8 +182,7 @@ fn make(source: Source, cuts: Receiver<Arc<Cut>>, shared: Arc<Shared>) -> Result
     put_meta(&database, &meta)?;
     drop(transaction);
     let mut copy = Copied { database, meta, file, patience, cuts, shared };
-    copy.catch_up()?;
-    if copy.shared.given_up.load(Ordering::Relaxed) {
+    if !copy.catch_up()? {
         return Ok(None);
     }
     let took = begun.elapsed();
@@ -179,11 +193,15 @@ fn make(source: Source, cuts: Receiver<Arc<Cut>>, shared: Arc<Shared>) -> Result
 /// What is in the tables, in bytes.
 struct Used<'a> {
     transaction: &'a ReadTransaction,
+    shared: &'a Shared,
     bytes: u64,
 }
 
 impl Visit for Used<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(&mut self, table: TableDefinition<K, V>) -> Result<(), StoreError> {
+        if self.shared.given_up.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let table = self.transaction.open_table(table).map_err(failed(DOING))?;
         let stats = table.stats().map_err(failed(DOING))?;
         self.bytes += stats.stored_bytes() + stats.metadata_bytes();

@@ -62,8 +62,9 @@ pub struct Gone {
     saved: Saved,
     /// Its function, and when it was settled.
     settled: (String, u64),
-    /// Whether it has a journal.
-    is_execution: bool,
+    /// Whether it has a journal, and wrote anything.
+    has_journal: bool,
+    has_output: bool,
 }
 
 impl Gone {
@@ -72,8 +73,15 @@ impl Gone {
         Gone {
             saved,
             settled: (function, promise.settled_at.unwrap_or_default()),
-            is_execution: promise.execution.is_some(),
+            has_journal: promise.execution.as_ref().is_some_and(|execution| execution.entries > 0),
+            has_output: promise.execution.as_ref().is_some_and(|execution| execution.outputs > 0),
         }
+    }
+
+    /// Where it is listed as a root that was settled, if it is.
+    fn settled(&self) -> Option<Settled<'_>> {
+        let (function, at) = &self.settled;
+        self.saved.settled.then_some((function.as_str(), *at, self.saved.number))
     }
 }
 
@@ -174,9 +182,7 @@ fn write_promises(
     if cut.clear {
         promises.clear()?;
     }
-    for (id, gone) in &cut.gone {
-        promises.remove(id, gone)?;
-    }
+    promises.remove(&cut.gone)?;
     let mut saved = Vec::with_capacity(cut.rows.len());
     for row in &cut.rows {
         let before = match row.saved {
@@ -228,20 +234,34 @@ impl<'a> Promises<'a> {
         self.settled.retain(|_, _| false).map_err(failed(WRITING))
     }
 
-    fn remove(&mut self, id: &Id, gone: &Gone) -> Result<(), StoreError> {
-        let number = gone.saved.number;
-        self.ids.remove(id.as_str()).map_err(failed(WRITING))?;
-        self.promises.remove(number).map_err(failed(WRITING))?;
-        if gone.is_execution {
-            let all = (number, 0)..=(number, u32::MAX);
-            self.journals.retain_in(all.clone(), |_, _| false).map_err(failed(WRITING))?;
-            self.outputs.retain_in(all, |_, _| false).map_err(failed(WRITING))?;
+    /// What is removed together was mostly made together, and so has numbers that follow each other: where rows are in the
+    /// order of the numbers, they go run by run.
+    fn remove(&mut self, gone: &[(Id, Gone)]) -> Result<(), StoreError> {
+        let mut by_number: Vec<&(Id, Gone)> = gone.iter().collect();
+        by_number.sort_unstable_by_key(|(_, gone)| gone.saved.number);
+        let number = |of: &&(Id, Gone)| of.1.saved.number;
+        for run in by_number.chunk_by(|one, next| number(one) + 1 == number(next)) {
+            let (first, last) = (number(&run[0]), number(&run[run.len() - 1]));
+            self.promises.retain_in(first..=last, |_, _| false).map_err(failed(WRITING))?;
+            let all = (first, 0)..=(last, u32::MAX);
+            if run.iter().any(|(_, gone)| gone.has_journal) {
+                self.journals.retain_in(all.clone(), |_, _| false).map_err(failed(WRITING))?;
+            }
+            if run.iter().any(|(_, gone)| gone.has_output) {
+                self.outputs.retain_in(all, |_, _| false).map_err(failed(WRITING))?;
+            }
         }
-        // It was settled before it was removed, and may have been saved before it was settled.
-        self.list(id.as_str(), gone.saved, Saved::nothing(number))?;
-        if gone.saved.settled {
-            let (function, at) = &gone.settled;
-            self.settled.remove((function.as_str(), *at, number)).map_err(failed(WRITING))?;
+        let mut by_id = by_number;
+        by_id.sort_unstable_by_key(|(id, _)| id.as_str());
+        for (id, gone) in &by_id {
+            self.ids.remove(id.as_str()).map_err(failed(WRITING))?;
+            // It was settled before it was removed, and may have been saved before it was settled.
+            self.list(id.as_str(), gone.saved, Saved::nothing(gone.saved.number))?;
+        }
+        let mut settled: Vec<Settled> = by_id.iter().filter_map(|(_, gone)| gone.settled()).collect();
+        settled.sort_unstable();
+        for key in settled {
+            self.settled.remove(key).map_err(failed(WRITING))?;
         }
         Ok(())
     }
@@ -313,7 +333,10 @@ fn write_components(transaction: &WriteTransaction, cut: &Cut) -> Result<(), Sto
     if !cut.executions_on.is_empty() {
         let mut executions_on = transaction.open_table(EXECUTIONS_ON).map_err(failed(WRITING))?;
         for (digest, count) in &cut.executions_on {
-            executions_on.insert(digest.0.as_slice(), count).map_err(failed(WRITING))?;
+            match *count {
+                0 => drop(executions_on.remove(digest.0.as_slice()).map_err(failed(WRITING))?),
+                count => drop(executions_on.insert(digest.0.as_slice(), count).map_err(failed(WRITING))?),
+            }
         }
     }
     Ok(())

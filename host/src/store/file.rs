@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use machine::Settings;
 use redb::{Database, Key, ReadableDatabase, ReadableTable, TableDefinition, Value, WriteTransaction};
@@ -21,6 +22,9 @@ const CHECKED_AT_OPEN_BYTES: u64 = 256 << 20;
 
 /// How many promises are removed before it is looked whether a copy of the tables would be smaller.
 const MANY_REMOVED: u64 = 10_000;
+/// All tables are read for that. Where as many promises come as go, it would be for nothing again and again: so it is done
+/// again only after so many times as long as it took.
+const SELDOM: u32 = 50;
 
 /// The tables, to write.
 pub struct Store {
@@ -29,9 +33,12 @@ pub struct Store {
     meta: Meta,
     path: PathBuf,
     disk: Arc<Disk>,
+    cache_bytes: usize,
     /// How many promises were removed since it was last looked whether a copy would be smaller.
     removed: u64,
     compaction: Option<Compaction>,
+    /// Until when it isn't looked again.
+    not_before: Instant,
     /// What has been replaced, until nobody reads it.
     replaced: Vec<Arc<Database>>,
 }
@@ -42,17 +49,17 @@ impl Store {
         // A copy that was not finished, if it is there.
         let _ = std::fs::remove_file(compact::beside(path));
         let database = open_checked(path, cache_bytes, Patience::of(disk))?;
-        Store::of(database, path, disk)
+        Store::of(database, path, disk, cache_bytes)
     }
 
     /// Open the tables in a file that is in memory, or make them there.
     pub fn in_memory(file: &MemoryFile, cache_bytes: usize) -> Result<Store, StoreError> {
         let opened = Database::builder().set_cache_size(cache_bytes).create_with_backend(file.clone());
         let database = opened.map_err(failed("opening a file in memory"))?;
-        Store::of(database, Path::new(""), &Arc::new(Disk::disposable()))
+        Store::of(database, Path::new(""), &Arc::new(Disk::disposable()), cache_bytes)
     }
 
-    fn of(database: Database, path: &Path, disk: &Arc<Disk>) -> Result<Store, StoreError> {
+    fn of(database: Database, path: &Path, disk: &Arc<Disk>, cache_bytes: usize) -> Result<Store, StoreError> {
         let transaction = database.begin_write().map_err(failed("beginning a transaction"))?;
         let tables = || transaction.list_tables().map(Iterator::count).map_err(failed(OPENING));
         let before = tables()?;
@@ -84,8 +91,10 @@ impl Store {
             meta,
             path,
             disk,
+            cache_bytes,
             removed: MANY_REMOVED,
             compaction: None,
+            not_before: Instant::now(),
             replaced: Vec::new(),
         })
     }
@@ -133,7 +142,8 @@ impl Store {
     /// if there may be much room to give back. A copy that fails is no reason to stop: the tables are as good as before.
     pub fn compacted(&mut self) -> Result<Option<Copied>, StoreError> {
         self.replaced.retain(|database| Arc::strong_count(database) > 1);
-        if self.compaction.as_ref().is_some_and(Compaction::is_over) {
+        if let Some(compaction) = self.compaction.as_ref().filter(|compaction| compaction.is_over()) {
+            self.not_before = Instant::now() + compaction.took() * SELDOM;
             match self.compaction.take().map(Compaction::finish) {
                 Some(Ok(Some(copy))) if copy.meta == self.meta => return Ok(Some(copy)),
                 Some(Ok(Some(copy))) => {
@@ -143,7 +153,8 @@ impl Store {
                 _ => {}
             }
         }
-        if self.compaction.is_none() && self.removed >= MANY_REMOVED && self.removed >= self.reader()?.count()? / 2 {
+        let may_be_due = self.compaction.is_none() && self.removed >= MANY_REMOVED && Instant::now() >= self.not_before;
+        if may_be_due && self.removed >= self.reader()?.count()? / 2 {
             self.removed = 0;
             self.begin_compaction(false)?;
         }
@@ -155,7 +166,7 @@ impl Store {
         self.compaction = None;
         let transaction = self.database.begin_read().map_err(failed("compacting the store"))?;
         let (meta, path, disk) = (self.meta.clone(), self.path.clone(), self.disk.clone());
-        match Compaction::begin(Source { transaction, meta, path, disk, always }) {
+        match Compaction::begin(Source { transaction, meta, path, disk, cache_bytes: self.cache_bytes, always }) {
             Ok(compaction) => self.compaction = Some(compaction),
             Err(error) => tracing::warn!("the store can't be compacted: {error}"),
         }

@@ -20,6 +20,7 @@ mod file;
 mod formats;
 mod memory;
 mod outbox;
+mod parts;
 mod reader;
 mod schedules;
 mod tables;

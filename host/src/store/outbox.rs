@@ -30,7 +30,10 @@ impl Outbox {
     pub(super) fn delivered(&mut self, to: u8, number: u64) -> bool {
         let any = self.mail.delivered(to, number);
         if any {
-            self.unsaved.posted.retain(|(receiver, each), _| *receiver != to || *each > number);
+            let rest = self.unsaved.posted.split_off(&(to, number + 1));
+            let before = self.unsaved.posted.split_off(&(to, 0));
+            drop(before);
+            self.unsaved.posted.extend(rest);
             self.unsaved.delivered.insert(to, number);
         }
         any

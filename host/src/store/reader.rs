@@ -47,6 +47,13 @@ pub struct Page<T> {
 
 const READING: &str = "reading from the store";
 
+/// The bounds of the ids below one.
+fn below(id: &Id) -> (String, String) {
+    let separator = if id.is_root() { b':' } else { b'.' };
+    // '/' and ';' are the characters after '.' and ':'.
+    (format!("{id}{}", char::from(separator)), format!("{id}{}", char::from(separator + 1)))
+}
+
 impl Reader {
     pub(super) fn new(database: &Arc<Database>) -> Result<Reader, StoreError> {
         let transaction = database.begin_read().map_err(failed(READING))?;
@@ -169,11 +176,9 @@ impl Reader {
     /// A promise and all those below it in its call tree, at most `limit`. `true`: there are more.
     pub fn tree(&self, id: &Id, limit: usize) -> Result<(Vec<Promise>, bool), StoreError> {
         let mut tree = Vec::new();
-        let separator = if id.is_root() { ':' } else { '.' };
-        // '/' and ';' are the characters after '.' and ':'.
-        let end = format!("{id}{}", char::from(separator as u8 + 1));
+        let (from, end) = below(id);
         let own = self.ids.get(id.as_str()).map_err(failed(READING))?.map(|number| number.value());
-        let below = self.ids.range(format!("{id}{separator}").as_str()..end.as_str()).map_err(failed(READING))?;
+        let below = self.ids.range(from.as_str()..end.as_str()).map_err(failed(READING))?;
         let below = below.map(|row| row.map(|(_, number)| number.value()));
         for number in own.map(Ok).into_iter().chain(below) {
             let number = number.map_err(failed(READING))?;
@@ -272,7 +277,7 @@ impl Reader {
 
     /// The ids of a tree, each after those below it, in parts of at most so many.
     pub fn upwards(&self, root: &Id, part: usize, mut each: impl FnMut(Vec<Id>) -> bool) -> Result<(), StoreError> {
-        let (below, end) = (format!("{root}:"), format!("{root};"));
+        let (below, end) = below(root);
         let rows = self.ids.range(below.as_str()..end.as_str()).map_err(failed(READING))?.rev();
         let mut ids = Vec::new();
         for row in rows {

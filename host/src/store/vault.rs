@@ -3,17 +3,19 @@
 //! Everything else that the host keeps and shows has a value's digest in its place. A value is salted before it is
 //! digested, so that nobody who sees a digest can find the value by trying.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use machine::Digest;
 
 use super::Archive;
+use super::parts;
 
 const SALT_BYTES: usize = 16;
+const MODE: u32 = 0o600;
 
 /// The directory of values.
 #[derive(Clone)]
@@ -27,6 +29,7 @@ impl Vault {
     pub fn open(directory: &Path, archive: Option<Arc<dyn Archive>>) -> io::Result<Vault> {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+        parts::sweep(directory)?;
         Ok(Vault { directory: directory.into(), archive })
     }
 
@@ -36,28 +39,18 @@ impl Vault {
         let mut bytes = salt.as_bytes()[..SALT_BYTES].to_vec();
         bytes.extend_from_slice(value.as_bytes());
         let digest = Digest::of(&bytes);
-        self.write(&digest, &bytes)?;
+        parts::put(&self.path(&digest), MODE, &bytes)?;
         if let Some(archive) = &self.archive {
             archive.save(&digest, &bytes)?;
         }
         Ok(digest)
     }
 
-    fn write(&self, digest: &Digest, bytes: &[u8]) -> io::Result<()> {
-        // Several may fetch the same one from the archive.
-        let beside = self.directory.join(format!("{}.part", uuid::Uuid::new_v4().simple()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, self.path(digest))?;
-        File::open(&self.directory)?.sync_all()
-    }
-
     fn read(&self, digest: &Digest, path: &Path) -> io::Result<Vec<u8>> {
         match (fs::read(path), &self.archive) {
             (Err(error), Some(archive)) if error.kind() == io::ErrorKind::NotFound => {
                 let bytes = archive.load(digest)?;
-                self.write(digest, &bytes)?;
+                parts::put(path, MODE, &bytes)?;
                 Ok(bytes)
             }
             (bytes, _) => bytes,

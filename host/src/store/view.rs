@@ -27,6 +27,8 @@ use super::schedules::Schedules;
 
 /// Rows larger than this are read again when they are needed again, so that memory is bounded by the number of rows.
 const KEPT_BYTES: usize = 16 << 10;
+/// How many of them there are while they are read.
+const LARGE: usize = 16;
 
 /// Rows, new entries and deadlines in memory, over the tables.
 pub struct View {
@@ -37,6 +39,8 @@ pub struct View {
     unsaved: Vec<usize>,
     /// Slots that were saved, the longest ago first; some are another promise's now, or unsaved again.
     clean: VecDeque<usize>,
+    /// Slots of large rows that were read, the longest ago first.
+    large: VecDeque<usize>,
     /// How many slots may be kept for reading.
     capacity: usize,
     frozen: Option<Frozen>,
@@ -111,6 +115,7 @@ impl View {
             places: HashMap::default(),
             unsaved: Vec::new(),
             clean: VecDeque::new(),
+            large: VecDeque::new(),
             capacity,
             frozen: None,
             deadlines: Deadlines::default(),
@@ -360,12 +365,7 @@ impl View {
             // A row that changes often is in here as often.
             self.clean = self.slots.iter().filter(|(_, slot)| !slot.is_unsaved).map(|(place, _)| place).collect();
         }
-        while self.slots.len() > self.capacity {
-            let Some(place) = self.clean.pop_front() else { break };
-            if self.slots.get(place).is_some_and(|slot| !slot.is_unsaved && slot.saved.is_some()) {
-                self.give_up(place);
-            }
-        }
+        self.make_room();
         // A cut of a burst leaves room that nothing will need again.
         if self.slots.capacity() > 4 * self.slots.len().max(self.capacity) {
             let (places, mut moved) = (&mut self.places, HashMap::new());
@@ -376,7 +376,7 @@ impl View {
                 }
                 true
             });
-            for place in self.unsaved.iter_mut().chain(&mut self.clean) {
+            for place in self.unsaved.iter_mut().chain(&mut self.clean).chain(&mut self.large) {
                 *place = moved.get(place).copied().unwrap_or(*place);
             }
             self.slots.shrink_to_fit();
@@ -386,19 +386,40 @@ impl View {
         }
     }
 
+    /// Rows that are as in the tables go until there is room for another one. What is found not to be so now is among the
+    /// clean ones again when it is.
+    fn make_room(&mut self) {
+        while self.large.len() > LARGE {
+            let Some(place) = self.large.pop_front() else { break };
+            self.give_up_clean(place);
+        }
+        while self.slots.len() > self.capacity {
+            let Some(place) = self.clean.pop_front() else { break };
+            self.give_up_clean(place);
+        }
+    }
+
+    fn give_up_clean(&mut self, place: usize) {
+        let is_clean = |slot: &Slot| !slot.is_unsaved && slot.saved.is_some() && slot.frozen.is_none();
+        if self.slots.get(place).is_some_and(is_clean) {
+            self.give_up(place);
+        }
+    }
+
     fn give_up(&mut self, place: usize) {
         let slot = self.slots.remove(place);
         self.places.remove(&slot.promise.id);
     }
 
     fn keep(&mut self, id: Id, promise: Promise, saved: Option<Saved>) -> usize {
-        let is_unsaved = saved.is_none();
+        let (is_unsaved, is_large) = (saved.is_none(), size(&promise) > KEPT_BYTES);
         let slot = Slot { promise: Arc::new(promise), saved, is_unsaved, is_gone: false, frozen: None, fresh: None };
         let place = self.slots.insert(slot);
         if is_unsaved {
             self.unsaved.push(place);
         } else {
             self.clean.push_back(place);
+            self.large.extend(is_large.then_some(place));
         }
         let before = self.places.insert(id, place);
         debug_assert!(before.is_none(), "the machine creates only what isn't there");
@@ -415,6 +436,7 @@ impl View {
         if self.cleared || is_gone {
             return None;
         }
+        self.make_room();
         match self.reader.promise(id.as_str()) {
             Ok(Some((promise, saved))) => Some(self.keep(promise.id.clone(), promise, Some(saved))),
             Ok(None) => None,
@@ -471,7 +493,8 @@ fn size(promise: &Promise) -> usize {
         PromiseKind::Http { head, .. } => head.size(),
         _ => 0,
     };
-    head + promise.param.len() + promise.outcome.as_ref().map_or(0, machine::Outcome::size)
+    let foreign = promise.foreign.as_ref().map_or(0, |foreign| foreign.size());
+    head + foreign + promise.param.len() + promise.outcome.as_ref().map_or(0, machine::Outcome::size)
 }
 
 impl State for View {
@@ -552,7 +575,10 @@ impl State for View {
     }
 
     fn count_executions_on(&mut self, digest: &Digest, count: u64) {
-        self.executions_on.insert(*digest, count);
+        match count {
+            0 => drop(self.executions_on.remove(digest)),
+            count => drop(self.executions_on.insert(*digest, count)),
+        }
         self.recounted.insert(*digest);
     }
 
@@ -588,6 +614,7 @@ impl State for View {
         self.unsaved.clear();
         self.gone.clear();
         self.clean.clear();
+        self.large.clear();
         self.deadlines.clear();
         self.schedules.clear();
         self.recounted.extend(self.executions_on.drain().map(|(digest, _)| digest));

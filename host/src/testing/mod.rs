@@ -245,8 +245,11 @@ impl Test {
         first.run()?;
         let records = first.take_records();
         let boundaries: Vec<usize> = match self.crash_at {
-            Some(record) if record > records.len() => {
-                return Err(TestError::Setup(format!("there are {} records to crash after", records.len())));
+            Some(record) if record <= self.beginning().len() || record > records.len() => {
+                let (first, last) = (self.beginning().len() + 1, records.len());
+                return Err(TestError::Setup(format!(
+                    "it can crash after records {first} to {last}, not after {record}"
+                )));
             }
             Some(record) => vec![record],
             // Only the claim on an execution is in the record of one.

@@ -60,6 +60,10 @@ struct Options {
     /// How long W7 lasts, in minutes. 0 leaves it out.
     #[arg(long, default_value_t = 0)]
     soak_minutes: u64,
+    /// How long the host is kept at its peak before W7's is measured, in seconds: longer than a --retention that is served
+    /// with, the peak has what it takes to remove as much as comes.
+    #[arg(long, default_value_t = 0)]
+    soak_warm_up: u64,
     /// How many rounds there are beside another system.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -189,7 +193,8 @@ async fn measure(options: &Options, report: &mut Report) -> Result<()> {
         overload::overload(report, &server, extent.duration).await?;
     }
     if options.wants("W7") && options.soak_minutes > 0 {
-        soak::soak(report, &server, Duration::from_secs(options.soak_minutes * 60)).await?;
+        let warm_up = Duration::from_secs(options.soak_warm_up);
+        soak::soak(report, &server, warm_up, Duration::from_secs(options.soak_minutes * 60)).await?;
     }
     Ok(())
 }

@@ -25,10 +25,18 @@ fn mixed(number: u64) -> Work {
     }
 }
 
-pub(crate) async fn soak(report: &mut Report, server: &Server, duration: Duration) -> Result<()> {
+pub(crate) async fn soak(report: &mut Report, server: &Server, warm_up: Duration, duration: Duration) -> Result<()> {
     report.section("W7 soak: a mix at 70% of its peak");
     let call = |number| server.call(mixed(number));
-    let peak = closed(server.address(), CONCURRENCY, Until::Time(duration.min(SLICE) / 3), call).await?;
+    let begun = Instant::now();
+    while begun.elapsed() < warm_up {
+        let slice = SLICE.min(warm_up - begun.elapsed());
+        let run = closed(server.address(), CONCURRENCY, Until::Time(slice), call).await?;
+        let figure = Figure::new(format!("W7 at its peak after {} s", begun.elapsed().as_secs()));
+        let figure = figure.rate(run.per_second()).times(&run.times).with("disk_mib", server.disk()? >> 20);
+        report.add(figure.concurrency(CONCURRENCY).with("told_to_come_back", run.refused));
+    }
+    let peak = closed(server.address(), CONCURRENCY, Until::Time(duration.min(SLICE)), call).await?;
     server.settled().await?;
     report.add(Figure::new("W7 peak").concurrency(CONCURRENCY).rate(peak.per_second()).times(&peak.times));
     let rate = peak.per_second() * SHARE;

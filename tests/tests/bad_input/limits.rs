@@ -122,6 +122,7 @@ fn too_many_steps_at_once() {
     crashes(&host, "children_at_once", json!([51, 1]), &parts);
     // Steps that have ended don't count.
     assert_eq!(host.call("naps", json!([120, 0])), 120);
+    assert_eq!(host.call("gives_up_steps", json!([60])), 60);
 }
 
 /// What a function's own configuration says, for executions that start from then on.

@@ -88,6 +88,7 @@ fn a_capsule_has_what_its_functions_were_configured_with_and_no_secrets() {
     set(&["variable", "--secret", &format!("KEY={SECRET}")]);
     set(&["send_variable", "--secret", &format!("KEY={SECRET}"), "--allow", &web.authority()]);
     set(&["allocate", "--limit", "memory=8MiB"]);
+    cli.run(&["config", "set", "variable", "--secret", "A", "--secret", "B"]).ended(2).says(&["only one secret"]);
     let export = |function: &str, arguments: Value, status: i32| {
         cli.run(&["invoke", function, &arguments.to_string(), "--id", function]).ended(status);
         // What it is configured with now is another matter.

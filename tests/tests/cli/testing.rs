@@ -93,7 +93,11 @@ fn what_cannot_be_tested_is_said() {
     refused(&["countdown", "1"], "JSON array", 2);
     refused(&["countdown", "[1,1]", "--expect", "2"], "the result is resolved 1, and 2 was expected", 1);
     refused(&["countdown", "[1,1]", "--resolve", "x"], "'='", 2);
-    refused(&["countdown", "[1,1]", "--crash-at", "99"], "records to crash after", 2);
+    refused(&["countdown", "[1,1]", "--crash-at", "99"], "it can crash after records 3 to ", 2);
+    refused(&["countdown", "[1,1]", "--crash-at", "1"], "not after 1", 2);
+    refused(&["countdown", "[1,1]", "--expect", "{"], "--expect is not JSON", 2);
+    // One document, which says what the result is.
+    assert_eq!(cli().json(&["test", &path, "countdown", "[1,1]", "--expect", "2"], 1)["value"], 1);
 }
 
 /// A file with this in it.

@@ -1,6 +1,7 @@
 //! Killed while it forgets: what is kept stays as it is, what is to go goes, and the room of it is given back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::{Client, Random, Setup, edition, until};
@@ -19,29 +20,50 @@ const AT_POINTS: usize = 6;
 const TREE: (&str, u64) = ("children_at_once", 500);
 const LARGE: (&str, usize) = ("swallow", 200_000);
 /// How many large ones make the store's file large enough to be compacted when they are gone.
-const MANY_LARGE: usize = 120;
+const MANY_LARGE: u64 = 120;
+/// How many trees and large ones there are at a time: as many more are made as are gone, however fast that is.
+const TREES_AT_ONCE: u64 = 10;
+const LARGE_AT_ONCE: u64 = 10;
 
 /// Trees that end soon, and components that take each other's place, while there is a host.
 struct Litter {
     client: Client,
     trees: AtomicU64,
+    large: AtomicU64,
 }
 
 impl Litter {
     fn make_trees(&self, driver: &Driver) {
         while !driver.is_over() {
-            let id = format!("garbage-{}", self.trees.fetch_add(1, Ordering::Relaxed));
-            let path = format!("/v1/functions/{}/invoke?id={id}&wait_ms=5000", TREE.0);
+            let number = self.trees.fetch_add(1, Ordering::Relaxed);
+            let path = format!("/v1/functions/{}/invoke?id=garbage-{number}&wait_ms=5000", TREE.0);
             // It is of no interest whether it was taken on.
             let _ = self.client.try_post(&path, json!([TREE.1, 0]).to_string().as_bytes());
+            let before = number.checked_sub(TREES_AT_ONCE);
+            while !driver.is_over() && before.is_some_and(|before| !self.is_gone(&format!("garbage-{before}"))) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 
+    fn is_gone(&self, id: &str) -> bool {
+        self.client.try_get(&format!("/v1/promises/{id}")).is_ok_and(|answer| answer.status == 404)
+    }
+
     /// Fill the store's file.
-    fn make_large(&self, count: usize) {
+    fn make_large(&self, count: u64) {
         let body = json!(["a".repeat(LARGE.1)]).to_string();
         for _ in 0..count {
-            let _ = self.client.try_post(&format!("/v1/functions/{}/invoke", LARGE.0), body.as_bytes());
+            let id = format!("large-{}", self.large.fetch_add(1, Ordering::Relaxed));
+            let _ = self.client.try_post(&format!("/v1/functions/{}/invoke?id={id}", LARGE.0), body.as_bytes());
+        }
+    }
+
+    /// Another one, if there are not too many.
+    fn make_another_large(&self) {
+        let before = self.large.load(Ordering::Relaxed).saturating_sub(LARGE_AT_ONCE);
+        if self.is_gone(&format!("large-{before}")) {
+            self.make_large(1);
         }
     }
 
@@ -64,7 +86,7 @@ fn killed_while_it_forgets() {
     let retention = format!("{}=100ms,{}=100ms", TREE.0, LARGE.0);
     let mut host = Setup::new().flag("--retention-of", retention).flag("--sessions", 12).start();
     let driver = Driver::new(&host);
-    let litter = Litter { client: host.impatient(), trees: AtomicU64::new(0) };
+    let litter = Litter { client: host.impatient(), trees: AtomicU64::new(0), large: AtomicU64::new(0) };
     std::thread::scope(|scope| {
         let finishing = Finishing(&driver);
         let (driver, litter) = (&driver, &litter);
@@ -90,7 +112,7 @@ fn killed_while_it_forgets() {
             host.set_env(&[("HOST_KILL_AT", &format!("{point}:1"))]);
             host.spawn();
             let status = until(&format!("the host has come to {point}"), || {
-                litter.make_large(1);
+                litter.make_another_large();
                 host.exited()
             });
             assert!(!status.success(), "{point}: {status}");

@@ -1,7 +1,9 @@
 //! Functions of this host, called by clients of the protocol; and workers elsewhere, called by functions.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
-use tests::{Setup, until};
+use tests::{PATIENCE, Setup, until};
 
 use super::{FAR, Worker, ask, encode, fulfill, grant, promise, take};
 
@@ -104,4 +106,29 @@ fn a_group_of_another_name_is_another_group() {
 
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// A worker's own workflow can call a function by an id below its own, though no such workflow is known here.
+#[test]
+fn a_function_below_somebody_elses_id_goes_with_all_that_it_called() {
+    let host = Setup::new().flag("--retention-of", "fibonacci=100ms").start();
+    grant(&host, "promise.create", call("order:1", "fibonacci", json!([5])));
+    assert_eq!(host.wait("order:1")["value"], 5);
+    for gone in ["order:1", "order:1.1"] {
+        until(&format!("{gone} is gone"), || (host.get(&format!("/v1/promises/{gone}")).status == 404).then_some(()));
+    }
+}
+
+#[test]
+fn whoever_waits_hears_that_an_execution_is_halted() {
+    let host = Setup::new().start();
+    host.start("naps", "countdown", json!([1, 3_600_000]));
+    std::thread::scope(|scope| {
+        let begun = Instant::now();
+        let waits = scope.spawn(|| host.get("/v1/executions/naps?wait_ms=60000"));
+        until("it sleeps", || (host.get("/v1/promises/naps:1").status == 200).then_some(()));
+        grant(&host, "task.halt", json!({ "id": "naps" }));
+        assert_eq!(waits.join().expect("it doesn't panic").json()["state"], "pending");
+        assert!(begun.elapsed() < PATIENCE / 2, "it was told at once");
+    });
 }

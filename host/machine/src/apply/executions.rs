@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The longest id of an execution: its steps' ids are longer by a separator and ten digits, and must be ids as well.
-const MAX_EXECUTION_ID_BYTES: usize = MAX_ID_BYTES - 11;
+pub(super) const MAX_EXECUTION_ID_BYTES: usize = MAX_ID_BYTES - 11;
 /// The deadline of a detached call that has none of its own: a year.
 const DETACHED_TIMEOUT_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 
@@ -359,9 +359,7 @@ impl<S: State> Step<'_, S> {
     ) -> Result<(), Rejection> {
         let owner = Some(Owner { execution: id.clone(), step, detached: false });
         let child = id.child(step)?;
-        if self.state.promise(&child).is_some() {
-            let why = format!("the id of its step {step}, {child:?}, is taken by a promise that somebody made before");
-            self.settle(id, Outcome::Crashed(why), self.now);
+        if self.is_taken(id, step, &child) {
             return Ok(());
         }
         self.create(New { id: child.clone(), kind, owner, param, timeout_at: at, foreign: None });
@@ -373,6 +371,22 @@ impl<S: State> Step<'_, S> {
         Ok(())
     }
 
+    /// Whether somebody made a promise before with the id of a step that is about to be made. The execution can't go on
+    /// then, and has crashed.
+    fn is_taken(&mut self, id: &Id, step: u32, child: &Id) -> bool {
+        let is_taken = self.state.promise(child).is_some();
+        if is_taken {
+            let why = format!("the id of its step {step}, {child:?}, is taken by a promise that somebody made before");
+            self.settle(id, Outcome::Crashed(why), self.now);
+        }
+        is_taken
+    }
+
+    /// Whether it has ended, whatever else was about to happen to it.
+    pub(super) fn has_ended(&mut self, id: &Id) -> bool {
+        self.state.promise(id).is_none_or(|promise| promise.outcome.is_some())
+    }
+
     /// A step that is a request.
     pub(super) fn send_request(
         &mut self,
@@ -382,11 +396,10 @@ impl<S: State> Step<'_, S> {
         body: Payload,
         timeout_at: u64,
     ) -> Result<(), Rejection> {
-        let owner = Some(Owner { execution: id.clone(), step, detached: false });
-        let child = id.child(step)?;
-        self.create(New { id: child.clone(), kind, owner, param: body, timeout_at, foreign: None });
-        self.wait_for(id, step, child.clone());
-        self.effects.push(Effect::Send(child));
+        self.step_with(id, step, kind, body, timeout_at, true)?;
+        if !self.has_ended(id) {
+            self.effects.push(Effect::Send(id.child(step)?));
+        }
         Ok(())
     }
 

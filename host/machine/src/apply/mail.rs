@@ -68,6 +68,9 @@ impl<S: State> Step<'_, S> {
             caller.children += 1;
             let stands = self.stand_for(id, step, child.clone(), Errand::Call, arguments.clone());
             stands.map_err(|error| error.to_string())?;
+            if self.has_ended(id) {
+                return Ok(());
+            }
         }
         let caller = Awaiter { execution: id.clone(), step };
         let to = child.partition();
@@ -79,6 +82,9 @@ impl<S: State> Step<'_, S> {
     /// A step waits for a promise of another partition.
     pub(super) fn await_elsewhere(&mut self, id: &Id, step: u32, promise: Id) -> Result<(), Rejection> {
         self.stand_for(id, step, promise.clone(), Errand::Await, Payload::new())?;
+        if self.has_ended(id) {
+            return Ok(());
+        }
         let awaiter = Awaiter { execution: id.clone(), step };
         self.post(promise.partition(), Message::Await { id: promise, awaiter });
         Ok(())
@@ -93,6 +99,9 @@ impl<S: State> Step<'_, S> {
         outcome: Outcome,
     ) -> Result<(), Rejection> {
         self.stand_for(id, step, promise.clone(), Errand::Settle, Payload::new())?;
+        if self.has_ended(id) {
+            return Ok(());
+        }
         let asker = Awaiter { execution: id.clone(), step };
         self.post(promise.partition(), Message::Settle { id: promise, outcome, asker });
         Ok(())

@@ -25,6 +25,7 @@ mod tests;
 
 pub use components::{can_install, is_needed};
 pub use config::configured;
+pub use retention::needed_for;
 
 use crate::{Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 

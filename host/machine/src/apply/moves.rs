@@ -57,7 +57,11 @@ impl<S: State> Step<'_, S> {
         if let Some(outcome) = &promise.outcome {
             return Err(Rejection::Settled { state: outcome.state(), id });
         }
+        let execution = promise.execution.as_ref().map(|execution| (execution.config, execution.component));
         self.runs_on(&component, &function)?;
+        if let Some((config, before)) = execution {
+            self.keeps_configuration(config, &before, &component, &function)?;
+        }
         let now = self.now;
         let execution = self.execution(&id)?;
         let is_other = execution.component != component;
@@ -98,9 +102,12 @@ impl<S: State> Step<'_, S> {
         let original = self.state.promise(&from).ok_or_else(|| Rejection::NoPromise(from.clone()))?;
         let function = original.function().ok_or_else(|| Rejection::NoExecution(from.clone()))?.to_owned();
         let param = original.param.clone();
-        let config =
-            original.execution.as_ref().map_or_else(Default::default, |execution| (execution.config, execution.bounds));
+        let original = original.execution.as_ref().map(|e| ((e.config, e.bounds), e.component));
         self.runs_on(&history.component, &function)?;
+        if let Some(((config, _), before)) = &original {
+            self.keeps_configuration(*config, before, &history.component, &function)?;
+        }
+        let config = original.map_or_else(Default::default, |(config, _)| config);
         let Some(basis) = Basis::of(&history.entries) else {
             return Err(malformed(&id, "the history that it takes over has no beginning".into()));
         };
@@ -257,6 +264,26 @@ impl<S: State> Step<'_, S> {
         };
         self.answer(id, step, Answer::Here(answer));
         Ok(())
+    }
+
+    /// What an execution is configured with is that of its component's name: another component's is not for it.
+    fn keeps_configuration(
+        &mut self,
+        config: Pinned,
+        before: &Digest,
+        component: &Digest,
+        function: &str,
+    ) -> Result<(), Rejection> {
+        let name = |digest| self.state.component(digest).map(|component| component.name.as_str());
+        match (name(before), name(component)) {
+            (Some(before), Some(component)) if before != component && config.component > 0 => {
+                Err(Rejection::Config(format!(
+                    "it has the configuration of the component {before:?}, which {component:?} doesn't have: upload what is to \
+                     run {function:?} as {before:?}"
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn runs_on(&mut self, component: &Digest, function: &str) -> Result<(), Rejection> {

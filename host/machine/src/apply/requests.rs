@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::executions::MAX_EXECUTION_ID_BYTES;
 use super::promises::New;
 use super::{Granted, Rejection, Reply, Step, is_given};
 use crate::foreign::{self, BRANCH, DELAY, ORIGIN, PARENT};
@@ -16,6 +17,8 @@ use crate::{
 
 /// How many promises of a branch are remembered, to be given to whoever takes its task.
 const BRANCH_PROMISES: usize = 1_000;
+/// How many addresses can be told of one promise.
+const MAX_LISTENERS: usize = 1_000;
 
 impl<S: State> Step<'_, S> {
     pub(super) fn request(&mut self, request: Request) -> Result<Reply, Rejection> {
@@ -63,7 +66,14 @@ impl<S: State> Step<'_, S> {
             return Err(Refusal::StepOfExecution);
         }
         let timer = foreign::is_timer(&tags);
-        let (kind, call) = match call.filter(|_| !timer) {
+        let is_long = id.as_str().len() > MAX_EXECUTION_ID_BYTES;
+        let call = call.filter(|_| !timer).map(|call| match call {
+            Call::Function { .. } if is_long => {
+                Call::Nonsense(format!("the id of an execution has at most {MAX_EXECUTION_ID_BYTES} bytes"))
+            }
+            call => call,
+        });
+        let (kind, call) = match call {
             Some(Call::Function { name, seed }) => (PromiseKind::Call { function: name }, Some(Ok(seed))),
             Some(Call::Nonsense(why)) => (PromiseKind::External, Some(Err(why))),
             None if timer => (PromiseKind::Sleep, None),
@@ -206,7 +216,11 @@ impl<S: State> Step<'_, S> {
         if !promise.is_external() {
             return Err(Refusal::Internal);
         }
-        let known = promise.foreign.as_ref().is_some_and(|foreign| foreign.listeners.contains(&address));
+        let listeners = promise.foreign.as_ref().map(|foreign| &foreign.listeners);
+        let known = listeners.is_some_and(|listeners| listeners.contains(&address));
+        if !known && listeners.is_some_and(|listeners| listeners.len() >= MAX_LISTENERS) {
+            return Err(Refusal::ManyListeners);
+        }
         if promise.outcome.is_none()
             && !known
             && let Some(promise) = self.state.promise_mut(awaited)

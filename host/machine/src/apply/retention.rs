@@ -1,11 +1,53 @@
 //! Forgetting what has ended, tree by tree.
 //!
 //! A tree is needed until all of it is settled, with what it called in other trees; its root was settled long enough ago;
-//! and the execution that called the root, if one of another tree did, has ended. From then on nothing in it can change and nothing waits for it, so it can
-//! go in parts: each promise after those below it, the root last. After that its id can be used anew.
+//! and the execution that called the root, if one of another tree did, has ended, or the work of a worker elsewhere that
+//! it is a part of. From then on nothing in it can change and nothing waits for it, so it can go in parts: each promise
+//! after those below it, the root last. After that its id can be used anew.
 
 use super::{Rejection, Reply, Step};
-use crate::{Id, Old, State};
+use crate::foreign::{BRANCH, ORIGIN, PARENT};
+use crate::{Id, Old, Promise, State};
+
+/// What a root is needed for, if it is. `is_pending` says of another promise whether it is not settled; nothing, if it isn't
+/// there.
+pub fn needed_for(
+    promise: &Promise,
+    now: u64,
+    retention_ms: u64,
+    mut is_pending: impl FnMut(&Id) -> Option<bool>,
+) -> Option<&'static str> {
+    let Some(settled_at) = promise.settled_at else { return Some("it has not ended") };
+    if !promise.is_over() {
+        return Some("something that it called has not ended");
+    }
+    if promise.due_at().is_some() {
+        return Some("somebody elsewhere has not been told of it");
+    }
+    if now.saturating_sub(settled_at) < retention_ms {
+        return Some("it has not ended long enough ago");
+    }
+    let root = Id::root(promise.id.origin()).ok().filter(|_| !promise.id.is_root());
+    if root.is_some_and(|root| is_pending(&root) == Some(true)) {
+        return Some("the tree that it is in has not ended");
+    }
+    if wholes(promise).iter().any(|whole| is_pending(whole) == Some(true)) {
+        return Some("what its tags say that it is a part of has not ended");
+    }
+    let owner = promise.owner.as_ref()?;
+    let is_caller_pending = is_pending(&owner.execution)?;
+    if promise.parent().is_some() {
+        return Some("it is a part of the execution that called it, and goes with that");
+    }
+    (is_caller_pending && !owner.detached).then_some("the execution that called it has not ended")
+}
+
+/// What the tags of a promise name as that which it is a part of: a worker elsewhere that goes on with it asks for its
+/// parts again.
+fn wholes(promise: &Promise) -> Vec<Id> {
+    let tags = promise.given_tags().into_iter().flat_map(|tags| [ORIGIN, BRANCH, PARENT].map(|tag| tags.get(tag)));
+    tags.flatten().filter_map(|id| Id::parse(id).ok()).filter(|id| *id != promise.id).collect()
+}
 
 impl<S: State> Step<'_, S> {
     /// It is rejected if there is nothing that could go, with the reason of the first tree.
@@ -28,7 +70,12 @@ impl<S: State> Step<'_, S> {
             // Clients can put promises into a tree that no parent counts. They are looked at each for itself, and stay
             // for as long as a root would if there is none any more.
             let is_needed = match has_root {
-                true => self.state.promise(id).is_some_and(|p| !p.is_over() || p.due_at().is_some()),
+                true => match self.state.promise(id) {
+                    Some(promise) if promise.is_over() && promise.due_at().is_none() => {
+                        wholes(promise).iter().any(|whole| self.is_pending(whole) == Some(true))
+                    }
+                    promise => promise.is_some(),
+                },
                 false => self.need(id, retention_ms).is_some(),
             };
             if !is_needed && self.is_lowest(id) {
@@ -41,29 +88,13 @@ impl<S: State> Step<'_, S> {
 
     /// What a root is needed for. One that isn't there isn't needed.
     fn need(&mut self, id: &Id, retention_ms: u64) -> Option<&'static str> {
-        let promise = self.state.promise(id)?;
-        let Some(settled_at) = promise.settled_at else { return Some("it has not ended") };
-        if !promise.is_over() {
-            return Some("something that it called has not ended");
-        }
-        if promise.due_at().is_some() {
-            return Some("somebody elsewhere has not been told of it");
-        }
-        if self.now.saturating_sub(settled_at) < retention_ms {
-            return Some("it has not ended long enough ago");
-        }
-        let root = Id::root(id.origin()).ok().filter(|_| !id.is_root());
-        if root.and_then(|root| self.state.promise(&root)).is_some_and(|root| root.outcome.is_none()) {
-            return Some("the tree that it is in has not ended");
-        }
-        let promise = self.state.promise(id)?;
-        let (is_part, owner) = (promise.parent().is_some(), promise.owner.clone()?);
-        let caller = self.state.promise(&owner.execution)?;
-        if is_part {
-            return Some("it is a part of the execution that called it, and goes with that");
-        }
-        let is_pending = caller.outcome.is_none() && !owner.detached;
-        is_pending.then_some("the execution that called it has not ended")
+        let promise = self.state.promise(id)?.clone();
+        needed_for(&promise, self.now, retention_ms, |id| self.is_pending(id))
+    }
+
+    /// Whether a promise is not settled. None: it isn't there.
+    fn is_pending(&mut self, id: &Id) -> Option<bool> {
+        self.state.promise(id).map(|promise| promise.outcome.is_none())
     }
 
     /// Whether it is there, and nothing below it is.

@@ -129,6 +129,23 @@ async fn step_retries(attempts: u32, pause_ms: u64) -> Result<u32> {
     Ok(made)
 }
 
+/// So many steps, one after another, each of which is given up while it waits.
+#[function]
+async fn gives_up_steps(count: u32) -> u32 {
+    let mut given_up = 0;
+    for _ in 0..count {
+        let mut step = run("a step that is given up", async || {
+            sleep(Duration::from_secs(3600)).await;
+            Ok(())
+        });
+        select! {
+            _ = step => {}
+            _ = sleep(Duration::ZERO) => given_up += 1,
+        }
+    }
+    given_up
+}
+
 /// Errors of the function's own by which a retry is decided: "busy" is tried again, others aren't.
 #[function]
 async fn choosy_retries(how: String, id: String) -> String {

@@ -173,3 +173,17 @@ fn what_cannot_be_forked_is_refused() {
     assert_eq!(refused("x", "p", &[]), Rejection::NoExecution(id("p")));
     assert!(matches!(refused("x", "a", &[]), Rejection::Malformed { .. }));
 }
+
+#[test]
+fn nothing_goes_on_with_the_configuration_of_another_component() {
+    let mut world = World::new();
+    world.put(Op::Configure { scope: Scope::Component("shop".into()), config: allow(&["a.example"]) }).unwrap();
+    world.start("a").turn("a").asks(sleep(FAR)).waits();
+    world.put(Op::Install { component: component("shop", 2, &["pay"]) }).unwrap();
+    let market = component("market", 9, &["buy"]);
+    world.put(Op::Install { component: market.clone() }).unwrap();
+    hold(&mut world, "a");
+    let refused = move_to(&mut world, "a", market.digest).unwrap_err().to_string();
+    assert!(refused.contains("\"shop\"") && refused.contains("\"market\""), "{refused}");
+    assert_eq!(world.task("a"), TaskState::Held);
+}

@@ -48,3 +48,13 @@ fn a_request_ends_at_its_executions_deadline() {
     world.at(1500).expire("a");
     assert_eq!((world.state("a"), world.state("a:1")), (PromiseState::TimedOut, PromiseState::TimedOut));
 }
+
+#[test]
+fn a_request_does_not_take_the_place_of_a_promise() {
+    let mut world = world();
+    world.create("a:1", FAR, Tags::from([(EXTERNAL.into(), "true".into())])).unwrap();
+    world.start("a").turn("a").asks(request(URL)).waits();
+    assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::Send(_))));
+    assert!(matches!(world.settled("a").0, Outcome::Crashed(why) if why.contains("\"a:1\"") && why.contains("taken")));
+    assert!(matches!(world.get("a:1").kind, PromiseKind::External));
+}

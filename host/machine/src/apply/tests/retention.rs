@@ -95,3 +95,36 @@ fn an_id_can_be_used_anew() {
     assert_eq!(world.effects, [Effect::Runnable(id("a"))]);
     assert_eq!((world.execution("a").entries, world.execution("a").task.version), (1, 0));
 }
+
+#[test]
+fn what_a_worker_elsewhere_asks_for_again_is_kept_while_it_works() {
+    let mut world = World::new();
+    let part_of = |whole: &str| Tags::from([(PARENT.into(), whole.into()), (SCOPE.into(), "local".into())]);
+    world.create("foo", FAR, Tags::from([(TARGET.into(), "poll://any@workers".into())])).unwrap();
+    world.create("foo.0", FAR, part_of("foo")).unwrap();
+    world.settle("foo.0", resolved("1")).unwrap();
+    let is_part = Err("what its tags say that it is a part of has not ended");
+    assert_eq!(world.at(9000).forget("foo.0", &["foo.0"], 0), is_part);
+    world.create("t", FAR, part_of("t")).unwrap();
+    world.create("t:3", FAR, part_of("t")).unwrap();
+    world.create("t:3.1", FAR, part_of("t:3")).unwrap();
+    for ended in ["t", "t:3.1"] {
+        world.settle(ended, resolved("1")).unwrap();
+    }
+    assert_eq!(world.forget("t", &["t:3.1"], 0), Ok(0));
+    for ended in ["foo", "t:3"] {
+        world.settle(ended, resolved("1")).unwrap();
+    }
+    assert_eq!(world.forget("foo.0", &["foo.0"], 0), Ok(1));
+    assert_eq!(world.forget("t", &["t:3.1", "t:3", "t"], 0), Ok(3));
+}
+
+#[test]
+fn what_a_worker_left_behind_ends_by_itself() {
+    let mut world = World::new();
+    world.create("foo.0", 5000, Tags::from([(SCOPE.into(), "local".into())])).unwrap();
+    assert_eq!(world.get("foo.0").due_at(), Some(5000));
+    world.at(5000).expire("foo.0");
+    assert_eq!(world.settled("foo.0"), (Outcome::TimedOut, 5000));
+    assert_eq!(world.forget("foo.0", &["foo.0"], 0), Ok(1));
+}
