@@ -121,6 +121,19 @@ impl Postgres {
         self.url(name)
     }
 
+    /// The same, for those who know a password: its URL, with that.
+    #[track_caller]
+    pub fn secret_database(&self, name: &str, password: &str) -> String {
+        let url = self.database(name);
+        self.run("postgres", &format!("ALTER USER host PASSWORD '{password}'"));
+        let rules = self.data().join("pg_hba.conf");
+        let others = fs::read_to_string(&rules).expect("who may connect is known");
+        fs::write(&rules, format!("host {name} all all scram-sha-256\n{others}")).expect("a file can be written");
+        self.run("postgres", "SELECT pg_reload_conf()");
+        until("it asks for the password", || self.try_run(name, "SELECT 1").is_err().then_some(()));
+        url.replace("host@", &format!("host:{password}@"))
+    }
+
     /// The same, on a disk of its own that has so much room: its URL, and where the disk is. That takes the rights of root.
     #[track_caller]
     pub fn small_database(&mut self, name: &str, bytes: u64) -> (String, PathBuf) {

@@ -214,7 +214,8 @@ impl Promise {
         self.given_tags().and_then(target)
     }
 
-    /// Whether anybody but its creator can wait for it.
+    /// Whether anybody but its creator can wait for it. Its deadline is watched then; that of any other promise is
+    /// found passed by whoever looks at it.
     pub fn is_external(&self) -> bool {
         let Some(tags) = self.given_tags() else {
             return !matches!(self.kind, PromiseKind::Step { .. } | PromiseKind::Remote { .. });
@@ -239,11 +240,15 @@ impl Promise {
         if self.outcome.is_some() {
             return foreign.and_then(|foreign| foreign.untold.as_ref()).map(|untold| untold.due_at);
         }
-        // A guest's own steps end with their execution, at the latest.
-        let is_watched = self.is_external() || self.given_tags().is_some();
-        let deadline = is_watched.then_some(self.timeout_at);
+        let deadline = self.is_external().then_some(self.timeout_at);
         let claim = foreign.and_then(|foreign| foreign.claim.as_ref()).and_then(|claim| claim.due_at);
         deadline.into_iter().chain(claim).min()
+    }
+
+    /// When it has ended at the latest, if it has or nothing else is needed for that.
+    pub fn ends_at(&self) -> Option<u64> {
+        let is_watched_by_nobody = self.given_tags().is_some() && !self.is_external();
+        self.settled_at.or(is_watched_by_nobody.then_some(self.timeout_at))
     }
 
     /// What it has because of the protocol, to add to.

@@ -23,7 +23,10 @@ mod schedule;
 mod session;
 mod state;
 
-pub use apply::{Applied, Effect, Granted, Rejection, Reply, apply, can_install, configured, is_needed, needed_for};
+pub use apply::{
+    Applied, Effect, Granted, Other, Rejection, Reply, apply, can_install, configured, is_configured_alike, is_needed,
+    needed_for,
+};
 pub use basis::{Basis, Names};
 pub use config::{Bounds, Config, Limit, Pinned, Scope, Variable};
 pub use egress::{Egress, allowed};

@@ -249,6 +249,9 @@ pub enum Refusal {
     /// More than there can be.
     #[error("so many addresses are to be told of the promise that there can be no more")]
     ManyListeners,
+    /// More than there can be.
+    #[error("there are as many schedules as there can be")]
+    ManySchedules,
     /// A promise that suspending needs isn't there, or is internal.
     #[error("an awaited promise doesn't exist, or is internal")]
     AwaitedMissing,

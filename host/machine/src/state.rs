@@ -71,6 +71,8 @@ pub trait State {
     fn uninstall(&mut self, digest: &Digest);
     /// A schedule.
     fn schedule(&self, id: &str) -> Option<&Schedule>;
+    /// How many schedules there are.
+    fn count_schedules(&self) -> usize;
     /// A schedule, new or changed. Its next occurrence is to be watched.
     fn put_schedule(&mut self, schedule: Schedule);
     /// A schedule is no more.
@@ -213,6 +215,10 @@ impl State for Memory {
 
     fn schedule(&self, id: &str) -> Option<&Schedule> {
         self.schedules.get(id)
+    }
+
+    fn count_schedules(&self) -> usize {
+        self.schedules.len()
     }
 
     fn put_schedule(&mut self, schedule: Schedule) {

@@ -318,3 +318,55 @@ impl ClientCertVerifier for Pin {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const SERVER: NodeId = 1;
+    const FRIEND: NodeId = 2;
+
+    fn peers() -> Arc<Peers> {
+        Arc::new(Peers::new(Identity::new().unwrap(), Handle::current()))
+    }
+
+    fn peer(address: &str, of: &Peers) -> Peer {
+        Peer { address: address.into(), certificate: of.identity().certificate().to_vec(), workers: 1 }
+    }
+
+    async fn ask(peers: &Peers) -> Result<u16, PeerError> {
+        let request = Request::get("http://node/").body(Full::default()).unwrap();
+        Ok(peers.send(SERVER, request).await?.status().as_u16())
+    }
+
+    #[tokio::test]
+    async fn nobody_talks_to_anybody_whose_certificate_is_not_in_the_database() {
+        let (server, friend, stranger, deceived) = (peers(), peers(), peers(), peers());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        server.know(HashMap::from([(FRIEND, peer("", &friend)), (3, peer("", &deceived))]));
+        let serving = server.clone();
+        tokio::spawn(async move { serving.serve(listener, async |_| Response::new(Body::empty())).await });
+        for asking in [&friend, &stranger] {
+            asking.know(HashMap::from([(SERVER, peer(&address, &server))]));
+        }
+        // What is at the address isn't the node that the database means.
+        deceived.know(HashMap::from([(SERVER, peer(&address, &friend))]));
+        assert_eq!(ask(&friend).await.unwrap(), 200);
+        assert!(ask(&stranger).await.is_err());
+        assert!(ask(&deceived).await.is_err());
+        // Nor to anybody in the open.
+        let mut open = TcpStream::connect(&address).await.unwrap();
+        open.write_all(b"GET / HTTP/1.1\r\nhost: node\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = open.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+        // A node that is known no longer is a stranger.
+        server.know(HashMap::new());
+        friend.know(HashMap::new());
+        friend.know(HashMap::from([(SERVER, peer(&address, &server))]));
+        assert!(ask(&friend).await.is_err());
+    }
+}

@@ -70,9 +70,12 @@ pub(super) async fn prepare(client: &mut Client, name: &str, may_be_new: bool) -
     if is_read_only {
         return Err(DatabaseError::Foreign("it is read-only, perhaps a standby".into()));
     }
-    if schema && !version {
+    let of_something_else = || {
         let what = "it has a schema \"durable\" that is of something else; give the cluster a database of its own";
-        return Err(DatabaseError::Foreign(what.into()));
+        DatabaseError::Foreign(what.into())
+    };
+    if schema && !version {
+        return Err(of_something_else());
     }
     if !schema && !may_be_new {
         let what =
@@ -85,11 +88,15 @@ pub(super) async fn prepare(client: &mut Client, name: &str, may_be_new: bool) -
         let id = uuid::Uuid::new_v4().to_string();
         transaction.execute("INSERT INTO durable.cluster (id, name) VALUES ($1, $2)", &[&id, &name]).await?;
     }
-    let row = transaction.query_one("SELECT version FROM durable.version", &[]).await?;
-    let found: i32 = row.get(0);
+    let rows = transaction.query("SELECT * FROM durable.version", &[]).await?;
+    let found: i32 = rows.first().and_then(|row| row.try_get("version").ok()).ok_or_else(of_something_else)?;
     if found != VERSION {
         let what = format!("its tables have the version {found}, and this host knows version {VERSION}");
         return Err(DatabaseError::Foreign(what));
+    }
+    let is_whole = transaction.query_one("SELECT to_regclass('durable.cluster') IS NOT NULL", &[]).await?;
+    if !is_whole.get::<_, bool>(0) {
+        return Err(of_something_else());
     }
     let row = transaction.query_one("SELECT id, name FROM durable.cluster", &[]).await?;
     let cluster = Cluster { id: row.get(0), name: row.get(1) };

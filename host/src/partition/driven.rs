@@ -229,12 +229,18 @@ impl Driven {
         }
     }
 
-    /// Write what is frozen, if the log has all of it. The record up to which the store is whole now.
-    pub fn write(&mut self) -> Result<Option<u64>, StoreError> {
-        let Some(cut) = self.cut.take_if(|cut| cut.applied <= self.inner.committed) else { return Ok(None) };
+    /// Write what is frozen, if the log has all of it, which it has up to this record. The record up to which the store is
+    /// whole now.
+    pub fn write(&mut self, durable: u64) -> Result<Option<u64>, StoreError> {
+        let Some(cut) = self.cut.take_if(|cut| cut.applied <= durable) else { return Ok(None) };
         let saved = self.store.write(&cut)?;
         self.inner.cut_was_written(&cut, saved, self.store.reader()?);
         Ok(Some(cut.applied))
+    }
+
+    /// The disk that the store is on takes so many more changes.
+    pub fn fail_disk(&self, changes: u64) {
+        self.file.fail_after(changes);
     }
 
     /// The store's file, as it is now.

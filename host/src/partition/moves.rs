@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use machine::{Component, Digest, Entry, Id, Op, Payload, Pinned, Promise, Rejection, State};
+use machine::{Component, Digest, Entry, Id, Op, Payload, Pinned, Promise, Rejection, State, is_configured_alike};
 
 use super::programs::Candidate;
 use super::settings::Settings;
@@ -107,12 +107,15 @@ impl Partition {
                     Ok(Moved::Differs(difference)) => report.count(promise, Verdict::Differs(difference)),
                     Ok(Moved::Ended) | Err(Error::Rejected(Rejection::NoPromise(_))) => {}
                     // One that never stands still doesn't keep the others from being moved, and told of.
-                    Err(Error::Rejected(Rejection::GotOn(_)) | Error::Overloaded) => report.is_complete = false,
+                    Err(Error::Rejected(Rejection::GotOn(_))) => report.is_complete = false,
                     Err(error) => return Err(error),
                 }
                 Ok(())
             };
-            let has_all = shared.each_unfinished(&component, until, &mut report, unfinished)?;
+            let has_all = match shared.each_unfinished(&component, until, &mut report, unfinished) {
+                Err(Error::Overloaded) => false,
+                others => others?,
+            };
             report.is_complete &= has_all;
             Ok(report)
         });
@@ -278,7 +281,7 @@ impl Shared {
                 }
                 let Ok(id) = Id::parse(&id) else { continue };
                 let Some(promise) = self.lock().view.get(&id) else { continue };
-                if promise.outcome.is_none() && promise.function().is_some_and(|name| component.exports(name)) {
+                if promise.outcome.is_none() && self.may_go_on_on(&promise, component) {
                     each(&promise, report)?;
                 }
             }
@@ -286,6 +289,17 @@ impl Shared {
                 return Ok(true);
             }
         }
+    }
+
+    /// Whether a component has the function of an execution, and the execution would keep its configuration there.
+    fn may_go_on_on(&self, promise: &Promise, component: &Component) -> bool {
+        let Some(execution) = &promise.execution else { return false };
+        promise.function().is_some_and(|name| component.exports(name))
+            && self
+                .lock()
+                .view
+                .component(&execution.component)
+                .is_none_or(|before| is_configured_alike(execution.config, &before.name, &component.name))
     }
 
     /// Replay the newest finished executions of a component's functions. How they would have ended is told, and no more.

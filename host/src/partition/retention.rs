@@ -7,16 +7,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Id, Old, Op, needed_for};
+use machine::{Id, Old, Op, Other, needed_for};
 
 use super::Shared;
+use super::locked::Locked;
 use super::unneeded::Unneeded;
 use crate::store::{Reader, StoreError};
 
 /// How many promises go into one record. It bounds how long the lock is held.
 pub(super) const AT_ONCE: usize = 64;
-/// How many trees are looked up at a time.
-const TREES: usize = 1_000;
+/// How many trees are looked up at a time. As long as they take, the store uses no room again that it gives up.
+const TREES: usize = 100;
 /// Between two looks for what has to go.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Between two records, so that others get the lock: a long one if guests wait for a worker, unless what is removed should
@@ -98,11 +99,18 @@ fn reader(shared: &Shared) -> Arc<Reader> {
 fn is_needed(reader: &Reader, root: &Id, now: u64, retention_ms: u64) -> Result<bool, StoreError> {
     let mut failed = None;
     let Some((promise, _)) = reader.promise(root.as_str())? else { return Ok(true) };
+    // Its deadline has passed, which nobody has looked at.
+    if promise.outcome.is_none() {
+        return Ok(false);
+    }
     let needed = needed_for(&promise, now, retention_ms, |id| match reader.promise(id.as_str()) {
-        Ok(found) => found.map(|(promise, _)| promise.outcome.is_none()),
+        Ok(Some((promise, _))) if promise.outcome.is_none() => Other::Pending,
+        Ok(Some(_)) => Other::Settled,
+        // If it is elsewhere, the machine says what follows from that.
+        Ok(None) => Other::Absent,
         Err(error) => {
             failed.get_or_insert(error);
-            None
+            Other::Absent
         }
     });
     failed.map_or(Ok(needed.is_some()), Err)
@@ -130,7 +138,12 @@ impl Trees<'_> {
         self.count = 0;
         let mut inner = self.shared.lock();
         // It makes work for the writer of the store, and so can wait if that has enough.
-        while inner.admit(self.shared.options.backlog / 2).is_err() && !inner.stopping {
+        let backlog = self.shared.options.backlog;
+        let has_enough = |inner: &Locked<'_>| match self.is_late {
+            true => inner.admit_underway().is_err() || inner.is_behind(backlog),
+            false => inner.admit(backlog / 2).is_err(),
+        };
+        while has_enough(&inner) && !inner.stopping {
             inner.wait_for(|signals| &signals.stopping, LONG);
         }
         if inner.stopping || trees.is_empty() {

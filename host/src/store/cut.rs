@@ -60,8 +60,8 @@ pub struct MailCut {
 pub struct Gone {
     /// What the tables have of it.
     saved: Saved,
-    /// Its function, and when it was settled.
-    settled: (String, u64),
+    /// Its function.
+    function: String,
     /// Whether it has a journal, and wrote anything.
     has_journal: bool,
     has_output: bool,
@@ -69,19 +69,17 @@ pub struct Gone {
 
 impl Gone {
     pub(super) fn of(promise: &Promise, saved: Saved) -> Gone {
-        let function = promise.function().unwrap_or_default().to_owned();
         Gone {
             saved,
-            settled: (function, promise.settled_at.unwrap_or_default()),
+            function: promise.function().unwrap_or_default().to_owned(),
             has_journal: promise.execution.as_ref().is_some_and(|execution| execution.entries > 0),
             has_output: promise.execution.as_ref().is_some_and(|execution| execution.outputs > 0),
         }
     }
 
-    /// Where it is listed as a root that was settled, if it is.
+    /// Where it is listed as a root that has ended, if it is.
     fn settled(&self) -> Option<Settled<'_>> {
-        let (function, at) = &self.settled;
-        self.saved.settled.then_some((function.as_str(), *at, self.saved.number))
+        Some((self.function.as_str(), self.saved.settled?, self.saved.number))
     }
 }
 
@@ -113,8 +111,8 @@ pub struct Saved {
     pub runnable: bool,
     /// Whether it is listed as a request without an answer.
     pub request: bool,
-    /// Whether it is listed as a root that was settled.
-    pub settled: bool,
+    /// Since when it is listed as a root that has ended, or from when on.
+    pub settled: Option<u64>,
 }
 
 impl Cut {
@@ -131,13 +129,13 @@ impl Saved {
     pub(super) fn of(number: u64, promise: &Promise) -> Saved {
         let runnable = promise.execution.as_ref().is_some_and(|e| e.task.state == TaskState::Runnable);
         let request = promise.outcome.is_none() && matches!(promise.kind, PromiseKind::Http { .. });
-        let settled = promise.outcome.is_some() && promise.parent().is_none();
+        let settled = promise.ends_at().filter(|_| promise.parent().is_none());
         Saved { number, due_at: promise.due_at(), runnable, request, settled }
     }
 
     /// Of a promise that has a number, and nothing else yet.
     fn nothing(number: u64) -> Saved {
-        Saved { number, due_at: None, runnable: false, request: false, settled: false }
+        Saved { number, due_at: None, runnable: false, request: false, settled: None }
     }
 }
 
@@ -285,9 +283,14 @@ impl<'a> Promises<'a> {
         }
         let now = Saved::of(number, promise);
         self.list(promise.id.as_str(), before, now)?;
-        if now.settled && !before.settled {
-            let key = (promise.function().unwrap_or_default(), promise.settled_at.unwrap_or_default(), number);
-            self.settled.insert(key, promise.id.as_str()).map_err(failed(WRITING))?;
+        if now.settled != before.settled {
+            let key = |at| (promise.function().unwrap_or_default(), at, number);
+            if let Some(at) = before.settled {
+                self.settled.remove(key(at)).map_err(failed(WRITING))?;
+            }
+            if let Some(at) = now.settled {
+                self.settled.insert(key(at), promise.id.as_str()).map_err(failed(WRITING))?;
+            }
         }
         Ok(now)
     }

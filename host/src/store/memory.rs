@@ -20,12 +20,19 @@ struct Content {
     /// None: zeros.
     pages: Vec<Option<Arc<Page>>>,
     length: u64,
+    /// After how many more changes it fails, for good.
+    fails_in: Option<u64>,
 }
 
 impl MemoryFile {
-    /// Another file with the same in it.
+    /// Another file with the same in it, on a disk that doesn't fail.
     pub fn copy(&self) -> MemoryFile {
-        MemoryFile(Arc::new(Mutex::new(self.0.lock().clone())))
+        MemoryFile(Arc::new(Mutex::new(Content { fails_in: None, ..self.0.lock().clone() })))
+    }
+
+    /// So many more changes can be made to it, and then nothing more, and nothing can be read.
+    pub fn fail_after(&self, changes: u64) {
+        self.0.lock().fails_in = Some(changes);
     }
 }
 
@@ -40,6 +47,20 @@ impl Content {
             let (low, high) = (begin.max(page * PAGE), end.min((page + 1) * PAGE));
             (page, low - page * PAGE..high - page * PAGE, low - begin..high - begin)
         })
+    }
+
+    /// A change is to be made.
+    fn change(&mut self) -> io::Result<()> {
+        self.works()?;
+        self.fails_in = self.fails_in.map(|left| left - 1);
+        Ok(())
+    }
+
+    fn works(&self) -> io::Result<()> {
+        match self.fails_in {
+            Some(0) => Err(io::Error::other("the disk fails")),
+            _ => Ok(()),
+        }
     }
 
     fn has(&self, offset: u64, length: usize) -> io::Result<()> {
@@ -57,6 +78,7 @@ impl StorageBackend for MemoryFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let content = self.0.lock();
+        content.works()?;
         content.has(offset, out.len())?;
         for (page, of_page, of_range) in Content::parts(offset, out.len()) {
             match &content.pages[page] {
@@ -69,6 +91,7 @@ impl StorageBackend for MemoryFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut content = self.0.lock();
+        content.change()?;
         content.pages.resize((length as usize).div_ceil(PAGE), None);
         content.length = length;
         // What is cut off is zero if it is there again.
@@ -82,11 +105,12 @@ impl StorageBackend for MemoryFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        self.0.lock().change()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut content = self.0.lock();
+        content.change()?;
         content.has(offset, data.len())?;
         for (page, of_page, of_range) in Content::parts(offset, data.len()) {
             let page = content.pages[page].get_or_insert_with(|| Arc::new([0; PAGE]));
@@ -121,5 +145,18 @@ mod tests {
         assert_eq!(read(&copy, across - 1, 6), b"\0a\0\0\0\0");
         assert!(copy.read(2 * PAGE as u64 - 1, &mut [0; 2]).is_err());
         assert!(copy.write(2 * PAGE as u64 - 1, &[0; 2]).is_err());
+    }
+
+    #[test]
+    fn a_disk_fails_for_good_and_a_copy_is_on_another() {
+        let file = MemoryFile::default();
+        file.set_len(PAGE as u64).unwrap();
+        file.fail_after(2);
+        file.write(0, b"a").unwrap();
+        file.sync_data().unwrap();
+        assert!(file.write(0, b"b").is_err() && file.sync_data().is_err() && file.read(0, &mut [0]).is_err());
+        let copy = file.copy();
+        copy.sync_data().unwrap();
+        assert_eq!(read(&copy, 0, 2), b"a\0");
     }
 }

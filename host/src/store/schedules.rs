@@ -28,6 +28,10 @@ impl Schedules {
         self.by_id.get(id)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// Those that come after an id, in the order of the ids.
     pub(super) fn after(&self, id: &str) -> impl Iterator<Item = &Schedule> {
         self.by_id.range::<str, _>((Bound::Excluded(id), Bound::Unbounded)).map(|(_, schedule)| schedule)

@@ -29,7 +29,8 @@ pub(super) const RUNNABLE: TableDefinition<u64, &str> = TableDefinition::new("ru
 pub(super) const REQUESTS: TableDefinition<u64, &str> = TableDefinition::new("requests");
 /// A number in the order in which they came, to a [`Scope`] and its [`Config`].
 pub(super) const CONFIGS: TableDefinition<u64, &[u8]> = TableDefinition::new("configs");
-/// Function, time and number of a root that was settled, to its id. Promises without a function have an empty one.
+/// Function, time and number of a root that was settled, or is at that time if nobody settles it before, to its id. Promises
+/// without a function have an empty one.
 pub(super) const SETTLED: TableDefinition<Settled<'static>, &str> = TableDefinition::new("settled");
 /// Digest to how many executions there are that run on it, or have run on it to their end.
 pub(super) const EXECUTIONS_ON: TableDefinition<&[u8], u64> = TableDefinition::new("executions_on");

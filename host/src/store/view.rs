@@ -393,7 +393,8 @@ impl View {
             let Some(place) = self.large.pop_front() else { break };
             self.give_up_clean(place);
         }
-        while self.slots.len() > self.capacity {
+        // What was read last stays, however much is on its way to the tables.
+        while self.slots.len() > self.capacity && self.clean.len() > self.capacity / 8 {
             let Some(place) = self.clean.pop_front() else { break };
             self.give_up_clean(place);
         }
@@ -589,6 +590,10 @@ impl State for View {
 
     fn schedule(&self, id: &str) -> Option<&Schedule> {
         self.schedules.get(id)
+    }
+
+    fn count_schedules(&self) -> usize {
+        self.schedules.count()
     }
 
     fn put_schedule(&mut self, schedule: Schedule) {

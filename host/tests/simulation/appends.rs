@@ -17,7 +17,7 @@ pub struct Appending {
 impl World {
     pub(super) fn append(&mut self, carrier: Carrier) {
         let Some(owned) = self.owned(carrier) else { return };
-        if owned.appending.is_some() {
+        if owned.appending.is_some() || owned.driven.broken().is_some() {
             return;
         }
         let Some(group) = owned.driven.take_group() else { return };

@@ -22,6 +22,8 @@ pub struct Counts {
     pub tasks_taken: u64,
     pub turns_elsewhere: u64,
     pub late_turns: u64,
+    pub slow_disks: u64,
+    pub failing_disks: u64,
     pub rolled_back: u64,
 }
 
@@ -32,15 +34,15 @@ impl Counts {
         }
     }
 
-    pub fn all(&self) -> [u64; 20] {
+    pub fn all(&self) -> [u64; 22] {
         let mut copy = *self;
         copy.all_mut().map(|count| *count)
     }
 
-    fn all_mut(&mut self) -> [&mut u64; 20] {
+    fn all_mut(&mut self) -> [&mut u64; 22] {
         let Counts { events, appended, refused, takeovers, crashes, pauses, unknown, found_missing, .. } = self;
         let Counts { found_durable, mail, repeated_mail, snapshots, restored, late_answers, rolled_back, .. } = self;
-        let Counts { asked, messages, tasks_taken, turns_elsewhere, late_turns, .. } = self;
+        let Counts { asked, messages, tasks_taken, turns_elsewhere, late_turns, slow_disks, failing_disks, .. } = self;
         [
             events,
             appended,
@@ -61,6 +63,8 @@ impl Counts {
             tasks_taken,
             turns_elsewhere,
             late_turns,
+            slow_disks,
+            failing_disks,
             rolled_back,
         ]
     }

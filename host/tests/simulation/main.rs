@@ -1,7 +1,7 @@
 //! Whole clusters in one process, from a seed: three nodes and three partitions, whose guests call each other, sleep, wait
 //! and settle, on their own node and on others, and clients and a worker of the promise protocol, while processes crash and
 //! stand still, messages are lost, late, doubled and out of order, clocks are wrong, appends have unknown outcomes, nodes
-//! are cut off, and the log is rolled back under them. Held against the truth, which is what the log has accepted:
+//! are cut off, disks are slow and fail, and the log is rolled back under them. Held against the truth, which is what the log has accepted:
 //!
 //! - nobody is told, and no mail leaves, before the log has what it rests on; what was settled is settled for good, and
 //!   for everybody who asks later;
@@ -100,10 +100,11 @@ pub enum Mutation {
     SettleBeforeDurable,
     TakeTurnOfOlderSession,
     TakeTurnTwice,
+    WriteBeforeDurable,
 }
 
 impl Mutation {
-    const ALL: [Mutation; 17] = [
+    const ALL: [Mutation; 18] = [
         Mutation::AppendUnderAnyEpoch,
         Mutation::AppendToAnyHash,
         Mutation::RaiseNoEpoch,
@@ -121,6 +122,7 @@ impl Mutation {
         Mutation::SettleBeforeDurable,
         Mutation::TakeTurnOfOlderSession,
         Mutation::TakeTurnTwice,
+        Mutation::WriteBeforeDurable,
     ];
 
     /// Whether it shows only where the log is rolled back.
@@ -147,9 +149,10 @@ impl Mutation {
             Mutation::LookAfterLease | Mutation::SettleBeforeDurable => &["no order explains"],
             Mutation::TakeTurnOfOlderSession | Mutation::TakeTurnTwice => &["is held", "differs from its journal"],
             // What is lost is waited for.
-            Mutation::SkipTail | Mutation::ForgetReceived | Mutation::TrimBeforeSnapshot => {
-                &["has no answer", "didn't end"]
-            }
+            Mutation::SkipTail
+            | Mutation::ForgetReceived
+            | Mutation::TrimBeforeSnapshot
+            | Mutation::WriteBeforeDurable => &["has no answer", "didn't end"],
         }
     }
 }

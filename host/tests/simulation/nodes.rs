@@ -40,6 +40,8 @@ pub struct Node {
     /// Until when it doesn't reach the database, or other nodes.
     pub no_database_until: u64,
     pub no_peers_until: u64,
+    /// Until when its disk is slow.
+    pub slow_disk_until: u64,
     pub owners: Vec<Option<i64>>,
     pub owned: BTreeMap<usize, Owned>,
     /// Partitions that it has asked for and those that are being restored, each as often as it was asked for.
@@ -57,6 +59,8 @@ pub struct Owned {
     pub waiting: Vec<(oneshot::Receiver<()>, Then)>,
     pub carrying: BTreeSet<u8>,
     pub is_given: bool,
+    /// What its store is on fails, or will.
+    pub disk_fails: bool,
 }
 
 /// Who carries mail: node, life, place and term.
@@ -223,6 +227,7 @@ impl World {
             waiting: Vec::new(),
             carrying: BTreeSet::new(),
             is_given: false,
+            disk_fails: false,
         };
         self.nodes[node].owned.insert(place, owned);
         self.nodes[node].owners[place] = Some(id);

@@ -52,18 +52,27 @@ impl World {
     /// The store, and now and then a snapshot of it.
     pub(super) fn write(&mut self, carrier: Carrier) {
         let (cuts, snaps) = (self.dice.one_in(25), self.dice.one_in(2));
-        let early = self.is(Mutation::TrimBeforeSnapshot);
+        let (early, undurable) = (self.is(Mutation::TrimBeforeSnapshot), self.is(Mutation::WriteBeforeDurable));
         let id = self.nodes[carrier.node].id;
+        let is_slow = self.now < self.nodes[carrier.node].slow_disk_until && !self.dice.one_in(20);
         let Some(owned) = self.owned(carrier) else { return };
         if cuts {
             owned.driven.freeze();
         }
-        match owned.driven.write() {
+        if is_slow {
+            return;
+        }
+        let durable = if undurable { u64::MAX } else { owned.driven.position().1 };
+        match owned.driven.write(durable) {
             Ok(None) => {}
+            Err(error) if owned.disk_fails => owned.driven.abandon(&error.to_string()),
             Err(error) => self.violated(error.to_string()),
             Ok(Some(applied)) if snaps => {
                 let file = owned.driven.file();
-                let after = owned.trail.after(applied).expect("it is durable");
+                let after = match owned.trail.after(applied) {
+                    None if undurable => (owned.end.next - 1, owned.end.hash),
+                    after => after.expect("it is durable"),
+                };
                 self.counts.snapshots += 1;
                 if early {
                     self.database.trim(carrier.place, applied);

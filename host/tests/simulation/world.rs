@@ -80,6 +80,7 @@ impl World {
             answers_until: 0,
             no_database_until: 0,
             no_peers_until: 0,
+            slow_disk_until: 0,
             owners: vec![None; PARTS.len()],
             owned: BTreeMap::new(),
             moving: Vec::new(),

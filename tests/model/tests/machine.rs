@@ -538,6 +538,7 @@ fn status(refusal: Refusal) -> u16 {
         | R::AwaiterHasNoTask
         | R::Internal
         | R::ManyListeners
+        | R::ManySchedules
         | R::AwaitedMissing
         | R::PromiseHasNoTarget
         | R::Elsewhere => 422,

@@ -52,6 +52,20 @@ fn what_is_no_database_for_it_is_refused_by_name() {
     let foreign = postgres().database("foreign_tables");
     postgres().run("foreign_tables", "CREATE SCHEMA durable; CREATE TABLE durable.other (id int)");
     refused(Setup::new().node_of(&foreign), "give the cluster a database of its own");
+    for (name, columns) in
+        [("foreign_text", "'2'::text AS version"), ("foreign_number", "2 AS version"), ("odd", "1 AS x")]
+    {
+        let foreign = postgres().database(name);
+        postgres().run(name, &format!("CREATE SCHEMA durable; CREATE TABLE durable.version AS SELECT {columns}"));
+        refused(Setup::new().node_of(&foreign), "give the cluster a database of its own");
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'durable'";
+        assert_eq!(postgres().run(name, tables), ["1"], "nothing is made beside them");
+    }
+    let secret = postgres().secret_database("secret", "open-sesame");
+    refused(Setup::new().node_of(&secret.replace("sesame", "barley")), "password authentication failed");
+    refused(Setup::new().node_of(&postgres().url("secret")), "password");
+    let mut admitted = Setup::new().node_of(&secret).start();
+    assert!(admitted.stop().success());
     let newer = postgres().database("newer");
     postgres().run("newer", "CREATE SCHEMA durable; CREATE TABLE durable.version AS SELECT 99 AS version");
     refused(Setup::new().node_of(&newer), "this host knows version 2");

@@ -25,7 +25,8 @@ mod tests;
 
 pub use components::{can_install, is_needed};
 pub use config::configured;
-pub use retention::needed_for;
+pub use moves::is_configured_alike;
+pub use retention::{Other, needed_for};
 
 use crate::{Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 

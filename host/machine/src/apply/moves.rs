@@ -276,7 +276,7 @@ impl<S: State> Step<'_, S> {
     ) -> Result<(), Rejection> {
         let name = |digest| self.state.component(digest).map(|component| component.name.as_str());
         match (name(before), name(component)) {
-            (Some(before), Some(component)) if before != component && config.component > 0 => {
+            (Some(before), Some(component)) if !is_configured_alike(config, before, component) => {
                 Err(Rejection::Config(format!(
                     "it has the configuration of the component {before:?}, which {component:?} doesn't have: upload what is to \
                      run {function:?} as {before:?}"
@@ -295,6 +295,11 @@ impl<S: State> Step<'_, S> {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// Whether an execution with this configuration, of a component with one name, has the same on one with another name.
+pub fn is_configured_alike(config: Pinned, before: &str, component: &str) -> bool {
+    config.component == 0 || before == component
 }
 
 impl Unfinished {

@@ -9,13 +9,25 @@ use super::{Rejection, Reply, Step};
 use crate::foreign::{BRANCH, ORIGIN, PARENT};
 use crate::{Id, Old, Promise, State};
 
-/// What a root is needed for, if it is. `is_pending` says of another promise whether it is not settled; nothing, if it isn't
-/// there.
+/// What there is of a promise that another one could be needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// Nothing.
+    Absent,
+    /// It is not settled.
+    Pending,
+    /// It is settled.
+    Settled,
+    /// Another partition knows.
+    Elsewhere,
+}
+
+/// What a root is needed for, if it is. `other` says what there is of another promise.
 pub fn needed_for(
     promise: &Promise,
     now: u64,
     retention_ms: u64,
-    mut is_pending: impl FnMut(&Id) -> Option<bool>,
+    mut other: impl FnMut(&Id) -> Other,
 ) -> Option<&'static str> {
     let Some(settled_at) = promise.settled_at else { return Some("it has not ended") };
     if !promise.is_over() {
@@ -28,25 +40,33 @@ pub fn needed_for(
         return Some("it has not ended long enough ago");
     }
     let root = Id::root(promise.id.origin()).ok().filter(|_| !promise.id.is_root());
-    if root.is_some_and(|root| is_pending(&root) == Some(true)) {
+    if root.is_some_and(|root| other(&root) == Other::Pending) {
         return Some("the tree that it is in has not ended");
     }
-    if wholes(promise).iter().any(|whole| is_pending(whole) == Some(true)) {
+    if is_part(promise, now, &mut other) {
         return Some("what its tags say that it is a part of has not ended");
     }
     let owner = promise.owner.as_ref()?;
-    let is_caller_pending = is_pending(&owner.execution)?;
+    let caller = other(&owner.execution);
+    if matches!(caller, Other::Absent | Other::Elsewhere) {
+        return None;
+    }
     if promise.parent().is_some() {
         return Some("it is a part of the execution that called it, and goes with that");
     }
-    (is_caller_pending && !owner.detached).then_some("the execution that called it has not ended")
+    (caller == Other::Pending && !owner.detached).then_some("the execution that called it has not ended")
 }
 
-/// What the tags of a promise name as that which it is a part of: a worker elsewhere that goes on with it asks for its
-/// parts again.
-fn wholes(promise: &Promise) -> Vec<Id> {
+/// Whether the tags of a promise name something that it is a part of and that has not ended: a worker elsewhere that goes on
+/// with that asks for its parts again. Where another partition knows, that is taken to be so until its deadline.
+fn is_part(promise: &Promise, now: u64, mut other: impl FnMut(&Id) -> Other) -> bool {
     let tags = promise.given_tags().into_iter().flat_map(|tags| [ORIGIN, BRANCH, PARENT].map(|tag| tags.get(tag)));
-    tags.flatten().filter_map(|id| Id::parse(id).ok()).filter(|id| *id != promise.id).collect()
+    let mut wholes = tags.flatten().filter_map(|id| Id::parse(id).ok()).filter(|id| *id != promise.id);
+    wholes.any(|whole| match other(&whole) {
+        Other::Pending => true,
+        Other::Elsewhere => promise.timeout_at > now,
+        Other::Absent | Other::Settled => false,
+    })
 }
 
 impl<S: State> Step<'_, S> {
@@ -67,14 +87,17 @@ impl<S: State> Step<'_, S> {
         let has_root = self.state.promise(root).is_some();
         let mut count = 0;
         for id in ids.iter().filter(|id| id.origin() == root.origin()) {
+            self.expire(id);
             // Clients can put promises into a tree that no parent counts. They are looked at each for itself, and stay
             // for as long as a root would if there is none any more.
             let is_needed = match has_root {
                 true => match self.state.promise(id) {
-                    Some(promise) if promise.is_over() && promise.due_at().is_none() => {
-                        wholes(promise).iter().any(|whole| self.is_pending(whole) == Some(true))
+                    Some(promise) if !promise.is_over() || promise.due_at().is_some() => true,
+                    Some(promise) if promise.given_tags().is_some() => {
+                        let promise = promise.clone();
+                        is_part(&promise, self.now, |id| self.other(id))
                     }
-                    promise => promise.is_some(),
+                    _ => false,
                 },
                 false => self.need(id, retention_ms).is_some(),
             };
@@ -89,12 +112,17 @@ impl<S: State> Step<'_, S> {
     /// What a root is needed for. One that isn't there isn't needed.
     fn need(&mut self, id: &Id, retention_ms: u64) -> Option<&'static str> {
         let promise = self.state.promise(id)?.clone();
-        needed_for(&promise, self.now, retention_ms, |id| self.is_pending(id))
+        needed_for(&promise, self.now, retention_ms, |id| self.other(id))
     }
 
-    /// Whether a promise is not settled. None: it isn't there.
-    fn is_pending(&mut self, id: &Id) -> Option<bool> {
-        self.state.promise(id).map(|promise| promise.outcome.is_none())
+    fn other(&mut self, id: &Id) -> Other {
+        let is_elsewhere = self.is_elsewhere(id);
+        match self.state.promise(id) {
+            Some(promise) if promise.outcome.is_none() => Other::Pending,
+            Some(_) => Other::Settled,
+            None if is_elsewhere => Other::Elsewhere,
+            None => Other::Absent,
+        }
     }
 
     /// Whether it is there, and nothing below it is.

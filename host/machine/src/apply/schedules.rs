@@ -11,6 +11,8 @@ use crate::{Call, NewPromise, NewSchedule, Refusal, Schedule, State};
 
 /// How many occurrences one record acts upon. It bounds how long that takes; the rest follow in other records.
 const AT_ONCE: usize = 256;
+/// How many schedules there can be: all of them are in memory.
+const MAX_SCHEDULES: usize = 10_000;
 
 impl<S: State> Step<'_, S> {
     pub(super) fn create_schedule(&mut self, new: NewSchedule) -> Result<Granted, Refusal> {
@@ -19,6 +21,9 @@ impl<S: State> Step<'_, S> {
         }
         if self.state.schedule(&new.id).is_some() {
             return Ok(Granted::Done);
+        }
+        if self.state.count_schedules() >= MAX_SCHEDULES {
+            return Err(Refusal::ManySchedules);
         }
         let next_run_at = next_occurrence(&new.cron, self.now).ok_or(Refusal::Cron)?;
         expand(&new.promise_id, &new.id, next_run_at).ok_or(Refusal::PromiseId)?;

@@ -266,3 +266,15 @@ fn everything_can_be_forgotten() {
     assert_eq!(world.effects, [Effect::Reset]);
     assert!(!world.state.components.is_empty());
 }
+
+#[test]
+fn no_more_are_told_of_a_promise_than_can_be() {
+    let mut world = World::new();
+    world.external("a", FAR);
+    let address = |n: usize| format!("poll://uni@g/{n}");
+    let listeners = (0..1_000).map(address).collect();
+    world.state.promise_mut(&id("a")).unwrap().foreign_mut().listeners = listeners;
+    let mut listen = |address| world.ask(Request::RegisterListener { awaited: id("a"), address });
+    assert_eq!(listen(address(1_000)), Err(Refusal::ManyListeners));
+    assert_eq!(listen(address(999)), DONE, "it is told already");
+}

@@ -338,7 +338,9 @@ pub(super) fn check_effects(before: &Memory, after: &Memory, record: &Record, ef
 /// answers alone, which is left out here.
 fn expired(state: &Memory, now: u64) -> Memory {
     let mut state = state.clone();
-    let ids = state.due(now);
+    let is_past = |p: &&Promise| p.outcome.is_none() && p.ends_at().is_some_and(|at| at <= now);
+    let unwatched: Vec<Id> = state.promises.values().filter(is_past).map(|p| p.id.clone()).collect();
+    let ids = state.due(now).into_iter().chain(unwatched).collect();
     apply(&mut state, Record { now, op: Op::Expire { ids } }).reply.unwrap();
     let executions = state.promises.values_mut().filter_map(|promise| promise.execution.as_mut());
     executions.for_each(|execution| execution.ready.make_contiguous().sort_by_key(|ready| ready.step));

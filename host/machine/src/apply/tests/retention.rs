@@ -120,11 +120,26 @@ fn what_a_worker_elsewhere_asks_for_again_is_kept_while_it_works() {
 }
 
 #[test]
+fn a_part_of_what_is_in_another_partition_is_kept_until_its_deadline() {
+    let mut world = World::new();
+    let (whole, part) = (0..)
+        .map(|n| (format!("foo{n}"), format!("foo{n}.x")))
+        .find(|(whole, part)| id(whole).partition() != id(part).partition())
+        .unwrap();
+    world.state.partition = Some(id(&part).partition());
+    world.create(&part, 5000, Tags::from([(ORIGIN.into(), whole)])).unwrap();
+    world.settle(&part, resolved("1")).unwrap();
+    let is_part = Err("what its tags say that it is a part of has not ended");
+    assert_eq!(world.at(4999).forget(&part, &[&part], 0), is_part);
+    assert_eq!(world.at(5000).forget(&part, &[&part], 0), Ok(1));
+}
+
+#[test]
 fn what_a_worker_left_behind_ends_by_itself() {
     let mut world = World::new();
     world.create("foo.0", 5000, Tags::from([(SCOPE.into(), "local".into())])).unwrap();
-    assert_eq!(world.get("foo.0").due_at(), Some(5000));
-    world.at(5000).expire("foo.0");
-    assert_eq!(world.settled("foo.0"), (Outcome::TimedOut, 5000));
-    assert_eq!(world.forget("foo.0", &["foo.0"], 0), Ok(1));
+    assert_eq!((world.get("foo.0").due_at(), world.get("foo.0").ends_at()), (None, Some(5000)));
+    assert_eq!(world.at(4999).forget("foo.0", &["foo.0"], 0), Err("it has not ended"));
+    assert_eq!(world.at(5999).forget("foo.0", &["foo.0"], 1000), Err("it has not ended long enough ago"));
+    assert_eq!(world.at(6000).forget("foo.0", &["foo.0"], 1000), Ok(1));
 }

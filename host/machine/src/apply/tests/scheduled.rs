@@ -87,3 +87,16 @@ fn what_makes_no_schedule_is_refused() {
     world.at(MINUTE).run("s");
     assert!(world.state.promises.is_empty());
 }
+
+#[test]
+fn there_are_no_more_schedules_than_fit_into_memory() {
+    let mut world = World::new();
+    world.ask(schedule("s", "* * * * *", MINUTE)).unwrap();
+    let one = world.state.schedules["s"].clone();
+    for n in 1..9_999 {
+        world.state.put_schedule(Schedule { id: format!("s-{n}"), ..one.clone() });
+    }
+    assert_eq!(world.ask(schedule("last", "* * * * *", MINUTE)), DONE);
+    assert_eq!(world.ask(schedule("more", "* * * * *", MINUTE)), Err(Refusal::ManySchedules));
+    assert_eq!(world.ask(schedule("last", "* * * * *", MINUTE)), DONE, "it is there");
+}
