@@ -30,7 +30,7 @@ impl Look {
             let name = relative(id, root);
             if promise["kind"] == "call" {
                 look.journals.insert(name.clone(), journal(client, id, root));
-                let lines = client.lines(id).iter().map(|line| relative(&without_times(line), root)).collect();
+                let lines = client.lines(id).iter().map(|line| without_times(&relative(line, root))).collect();
                 look.lines.insert(name.clone(), lines);
             }
             look.promises.insert(name, timeless(promise, root));
@@ -83,7 +83,7 @@ fn first<T: PartialEq + std::fmt::Debug>(
 
 fn journal(client: &Client, id: &str, root: &str) -> Vec<String> {
     let entries = client.items(&format!("/v1/executions/{id}/journal"));
-    entries.iter().map(|entry| relative(&without_times(entry["text"].as_str().unwrap_or_default()), root)).collect()
+    entries.iter().map(|entry| without_times(&relative(entry["text"].as_str().unwrap_or_default(), root))).collect()
 }
 
 /// A document without what differs from run to run.
@@ -91,9 +91,10 @@ fn timeless(promise: &Value, root: &str) -> Value {
     let mut promise = promise.clone();
     let fields = promise.as_object_mut().expect("a promise is an object");
     fields.retain(|name, _| !name.ends_with("_ms"));
-    serde_json::from_str(&relative(&without_times(&promise.to_string()), root)).expect("only texts were changed")
+    serde_json::from_str(&without_times(&relative(&promise.to_string(), root))).expect("only texts were changed")
 }
 
+/// That comes before times are looked for: an id that was made up can have digits that look like one.
 fn relative(text: &str, root: &str) -> String {
     text.replace(root, "root")
 }
