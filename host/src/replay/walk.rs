@@ -1,6 +1,6 @@
 //! Walking through a history, entry by entry: what was outstanding, what the guest wrote, and where it waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machine::{Entry, Output, Replayed};
 
@@ -12,7 +12,7 @@ use crate::runtime::{Program, Runtime, Stack, Status, Turn, Wanted};
 pub struct Walk {
     /// The entries that a turn of the guest began at, and what it wrote in that turn.
     pub output: BTreeMap<u32, Vec<Output>>,
-    /// Where in the guest's source each step was asked for, innermost first.
+    /// Where in the guest's source each step that is outstanding at the end was asked for, innermost first.
     pub places: BTreeMap<u32, Stack>,
 }
 
@@ -28,7 +28,7 @@ impl Walk {
         let goes_on = entries < history.entries.len() || history.ended_by_itself();
         let mut part = history.clone();
         part.entries.truncate(entries);
-        let mut session = part.begin(runtime, program, 0, Wanted::All);
+        let mut session = part.begin(runtime, program, 0, Wanted::Events(asking(&part.entries)));
         let mut replay = part.replay();
         let (mut walk, mut event_steps, mut turn_at) = (Walk::default(), Vec::new(), 0);
         let differs = |divergence, outcome| {
@@ -69,6 +69,16 @@ impl Walk {
             }
         }
     }
+}
+
+/// The events that asked for what is outstanding after these entries, counted from 0. To find the place of one takes
+/// milliseconds.
+fn asking(entries: &[Entry]) -> BTreeSet<u64> {
+    let outstanding = Outstanding::after(entries);
+    let events =
+        entries.iter().filter(|e| matches!(e, Entry::Asked { .. } | Entry::Dropped { .. } | Entry::Recorded { .. }));
+    let asks = |entry: &Entry| matches!(entry, Entry::Asked { step, .. } if outstanding.0.contains_key(step));
+    (0..).zip(events).filter(|(_, entry)| asks(entry)).map(|(number, _)| number).collect()
 }
 
 /// What an execution waits for: steps, with the entries that asked for them.

@@ -11,8 +11,6 @@ pub enum Wanted {
     Nothing,
     /// These.
     Events(BTreeSet<u64>),
-    /// Each.
-    All,
 }
 
 /// Where a guest was: functions, files and lines, innermost first.
@@ -37,7 +35,6 @@ impl Trace {
         match &self.wanted {
             Wanted::Nothing => false,
             Wanted::Events(events) => events.contains(&self.events),
-            Wanted::All => true,
         }
     }
 
