@@ -24,8 +24,8 @@ mod session;
 mod state;
 
 pub use apply::{
-    Applied, Effect, Granted, Other, Rejection, Reply, apply, can_install, configured, is_configured_alike, is_needed,
-    needed_for,
+    Applied, Effect, Granted, Rejection, Reply, Standing, apply, can_install, configured, is_configured_alike,
+    is_needed, needed_for,
 };
 pub use basis::{Basis, Names};
 pub use config::{Bounds, Config, Limit, Pinned, Scope, Variable};

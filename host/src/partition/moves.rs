@@ -281,7 +281,7 @@ impl Shared {
                 }
                 let Ok(id) = Id::parse(&id) else { continue };
                 let Some(promise) = self.lock().view.get(&id) else { continue };
-                if promise.outcome.is_none() && self.may_go_on_on(&promise, component) {
+                if promise.outcome.is_none() && self.may_move_to(&promise, component) {
                     each(&promise, report)?;
                 }
             }
@@ -292,7 +292,7 @@ impl Shared {
     }
 
     /// Whether a component has the function of an execution, and the execution would keep its configuration there.
-    fn may_go_on_on(&self, promise: &Promise, component: &Component) -> bool {
+    fn may_move_to(&self, promise: &Promise, component: &Component) -> bool {
         let Some(execution) = &promise.execution else { return false };
         promise.function().is_some_and(|name| component.exports(name))
             && self

@@ -232,7 +232,8 @@ impl Partition {
                 }
             }
             if removed == before {
-                let why = "somebody has not been told yet how a part of it ended, or what its tags say that it is a part of has not ended";
+                let why = "somebody has not been told yet how a part of it ended, or what its tags say that it is a part of \
+                           has not ended";
                 return Err(Rejection::Needed { id: id.clone(), why }.into());
             }
         }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use machine::{Id, Old, Op, Other, needed_for};
+use machine::{Id, Old, Op, Standing, needed_for};
 
 use super::Shared;
 use super::locked::Locked;
@@ -104,13 +104,13 @@ fn is_needed(reader: &Reader, root: &Id, now: u64, retention_ms: u64) -> Result<
         return Ok(false);
     }
     let needed = needed_for(&promise, now, retention_ms, |id| match reader.promise(id.as_str()) {
-        Ok(Some((promise, _))) if promise.outcome.is_none() => Other::Pending,
-        Ok(Some(_)) => Other::Settled,
+        Ok(Some((promise, _))) if promise.outcome.is_none() => Standing::Pending,
+        Ok(Some(_)) => Standing::Settled,
         // If it is elsewhere, the machine says what follows from that.
-        Ok(None) => Other::Absent,
+        Ok(None) => Standing::Absent,
         Err(error) => {
             failed.get_or_insert(error);
-            Other::Absent
+            Standing::Absent
         }
     });
     failed.map_or(Ok(needed.is_some()), Err)

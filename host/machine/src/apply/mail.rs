@@ -64,30 +64,31 @@ impl<S: State> Step<'_, S> {
         let tags = self.worker_tags(id, &child, target.as_deref())?;
         let caller = self.execution(id).map_err(|error| error.to_string())?;
         let (seed, component) = (child_seed(caller.seed, step.into()), caller.component);
-        if !detached {
-            caller.children += 1;
-            let stands = self.stand_for(id, step, child.clone(), Errand::Call, arguments.clone());
-            stands.map_err(|error| error.to_string())?;
-            if self.has_ended(id) {
-                return Ok(());
-            }
+        let asker = Awaiter { execution: id.clone(), step };
+        let call = Message::Call {
+            id: child.clone(),
+            function,
+            arguments: arguments.clone(),
+            timeout_at,
+            seed,
+            component,
+            caller: asker,
+            detached,
+            tags,
+        };
+        if detached {
+            self.post(child.partition(), call);
+            return Ok(());
         }
-        let caller = Awaiter { execution: id.clone(), step };
-        let to = child.partition();
-        let id = child;
-        self.post(to, Message::Call { id, function, arguments, timeout_at, seed, component, caller, detached, tags });
-        Ok(())
+        caller.children += 1;
+        self.ask_elsewhere(id, step, child, Errand::Call, arguments, call).map_err(|error| error.to_string())
     }
 
     /// A step waits for a promise of another partition.
     pub(super) fn await_elsewhere(&mut self, id: &Id, step: u32, promise: Id) -> Result<(), Rejection> {
-        self.stand_for(id, step, promise.clone(), Errand::Await, Payload::new())?;
-        if self.has_ended(id) {
-            return Ok(());
-        }
         let awaiter = Awaiter { execution: id.clone(), step };
-        self.post(promise.partition(), Message::Await { id: promise, awaiter });
-        Ok(())
+        let message = Message::Await { id: promise.clone(), awaiter };
+        self.ask_elsewhere(id, step, promise, Errand::Await, Payload::new(), message)
     }
 
     /// A step settles a promise of another partition.
@@ -98,20 +99,29 @@ impl<S: State> Step<'_, S> {
         promise: Id,
         outcome: Outcome,
     ) -> Result<(), Rejection> {
-        self.stand_for(id, step, promise.clone(), Errand::Settle, Payload::new())?;
-        if self.has_ended(id) {
-            return Ok(());
-        }
         let asker = Awaiter { execution: id.clone(), step };
-        self.post(promise.partition(), Message::Settle { id: promise, outcome, asker });
-        Ok(())
+        let message = Message::Settle { id: promise.clone(), outcome, asker };
+        self.ask_elsewhere(id, step, promise, Errand::Settle, Payload::new(), message)
     }
 
-    /// A step waits for the answer to a message about a promise elsewhere.
-    fn stand_for(&mut self, id: &Id, step: u32, of: Id, errand: Errand, param: Payload) -> Result<(), Rejection> {
+    /// A step waits for the answer to a message about a promise elsewhere, which is sent if there is such a step.
+    fn ask_elsewhere(
+        &mut self,
+        id: &Id,
+        step: u32,
+        of: Id,
+        errand: Errand,
+        param: Payload,
+        message: Message,
+    ) -> Result<(), Rejection> {
         // Whatever the deadline of the other one is, this one ends with its owner.
         let deadline = self.state.promise(id).map_or(self.now, |promise| promise.timeout_at);
-        self.step_with(id, step, PromiseKind::Remote { id: of, errand }, param, deadline, true)
+        let to = of.partition();
+        self.step_with(id, step, PromiseKind::Remote { id: of, errand }, param, deadline, true)?;
+        if !self.has_ended(id) {
+            self.post(to, message);
+        }
+        Ok(())
     }
 
     /// What stands for a promise elsewhere has ended without an answer.

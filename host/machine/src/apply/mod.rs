@@ -26,7 +26,7 @@ mod tests;
 pub use components::{can_install, is_needed};
 pub use config::configured;
 pub use moves::is_configured_alike;
-pub use retention::{Other, needed_for};
+pub use retention::{Standing, needed_for};
 
 use crate::{Digest, Id, IdError, Op, Outcome, PromiseState, Record, Refusal, State};
 

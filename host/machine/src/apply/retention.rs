@@ -11,7 +11,7 @@ use crate::{Id, Old, Promise, State};
 
 /// What there is of a promise that another one could be needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Other {
+pub enum Standing {
     /// Nothing.
     Absent,
     /// It is not settled.
@@ -22,12 +22,12 @@ pub enum Other {
     Elsewhere,
 }
 
-/// What a root is needed for, if it is. `other` says what there is of another promise.
+/// What a root is needed for, if it is. `standing` says what there is of another promise.
 pub fn needed_for(
     promise: &Promise,
     now: u64,
     retention_ms: u64,
-    mut other: impl FnMut(&Id) -> Other,
+    mut standing: impl FnMut(&Id) -> Standing,
 ) -> Option<&'static str> {
     let Some(settled_at) = promise.settled_at else { return Some("it has not ended") };
     if !promise.is_over() {
@@ -40,32 +40,32 @@ pub fn needed_for(
         return Some("it has not ended long enough ago");
     }
     let root = Id::root(promise.id.origin()).ok().filter(|_| !promise.id.is_root());
-    if root.is_some_and(|root| other(&root) == Other::Pending) {
+    if root.is_some_and(|root| standing(&root) == Standing::Pending) {
         return Some("the tree that it is in has not ended");
     }
-    if is_part(promise, now, &mut other) {
+    if is_part(promise, now, &mut standing) {
         return Some("what its tags say that it is a part of has not ended");
     }
     let owner = promise.owner.as_ref()?;
-    let caller = other(&owner.execution);
-    if matches!(caller, Other::Absent | Other::Elsewhere) {
+    let caller = standing(&owner.execution);
+    if matches!(caller, Standing::Absent | Standing::Elsewhere) {
         return None;
     }
     if promise.parent().is_some() {
         return Some("it is a part of the execution that called it, and goes with that");
     }
-    (caller == Other::Pending && !owner.detached).then_some("the execution that called it has not ended")
+    (caller == Standing::Pending && !owner.detached).then_some("the execution that called it has not ended")
 }
 
 /// Whether the tags of a promise name something that it is a part of and that has not ended: a worker elsewhere that goes on
 /// with that asks for its parts again. Where another partition knows, that is taken to be so until its deadline.
-fn is_part(promise: &Promise, now: u64, mut other: impl FnMut(&Id) -> Other) -> bool {
+fn is_part(promise: &Promise, now: u64, mut standing: impl FnMut(&Id) -> Standing) -> bool {
     let tags = promise.given_tags().into_iter().flat_map(|tags| [ORIGIN, BRANCH, PARENT].map(|tag| tags.get(tag)));
     let mut wholes = tags.flatten().filter_map(|id| Id::parse(id).ok()).filter(|id| *id != promise.id);
-    wholes.any(|whole| match other(&whole) {
-        Other::Pending => true,
-        Other::Elsewhere => promise.timeout_at > now,
-        Other::Absent | Other::Settled => false,
+    wholes.any(|whole| match standing(&whole) {
+        Standing::Pending => true,
+        Standing::Elsewhere => promise.timeout_at > now,
+        Standing::Absent | Standing::Settled => false,
     })
 }
 
@@ -95,7 +95,7 @@ impl<S: State> Step<'_, S> {
                     Some(promise) if !promise.is_over() || promise.due_at().is_some() => true,
                     Some(promise) if promise.given_tags().is_some() => {
                         let promise = promise.clone();
-                        is_part(&promise, self.now, |id| self.other(id))
+                        is_part(&promise, self.now, |id| self.standing(id))
                     }
                     _ => false,
                 },
@@ -112,16 +112,16 @@ impl<S: State> Step<'_, S> {
     /// What a root is needed for. One that isn't there isn't needed.
     fn need(&mut self, id: &Id, retention_ms: u64) -> Option<&'static str> {
         let promise = self.state.promise(id)?.clone();
-        needed_for(&promise, self.now, retention_ms, |id| self.other(id))
+        needed_for(&promise, self.now, retention_ms, |id| self.standing(id))
     }
 
-    fn other(&mut self, id: &Id) -> Other {
+    fn standing(&mut self, id: &Id) -> Standing {
         let is_elsewhere = self.is_elsewhere(id);
         match self.state.promise(id) {
-            Some(promise) if promise.outcome.is_none() => Other::Pending,
-            Some(_) => Other::Settled,
-            None if is_elsewhere => Other::Elsewhere,
-            None => Other::Absent,
+            Some(promise) if promise.outcome.is_none() => Standing::Pending,
+            Some(_) => Standing::Settled,
+            None if is_elsewhere => Standing::Elsewhere,
+            None => Standing::Absent,
         }
     }
 

@@ -278,3 +278,15 @@ fn no_more_are_told_of_a_promise_than_can_be() {
     assert_eq!(listen(address(1_000)), Err(Refusal::ManyListeners));
     assert_eq!(listen(address(999)), DONE, "it is told already");
 }
+
+#[test]
+fn an_execution_has_room_for_the_ids_of_its_steps() {
+    let mut world = World::new();
+    for (length, is_one) in [(1013, true), (1014, false)] {
+        let long = format!("a:{}", "b".repeat(length - 2));
+        let mut promise = new(&long, FAR, tags(&[(TARGET, "poll://any@wasm")]));
+        promise.template.call = Some(Call::Function { name: "buy".into(), seed: 7 });
+        assert_eq!(world.ask(Request::CreatePromise(promise)), DONE);
+        assert_eq!(world.get(&long).execution.is_some(), is_one, "{length} bytes");
+    }
+}

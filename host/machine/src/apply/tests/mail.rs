@@ -204,6 +204,18 @@ fn a_refusal_is_told() {
 }
 
 #[test]
+fn nothing_is_asked_elsewhere_for_a_step_that_was_not_made() {
+    for ask in [|there| call_as("pay", there), wait_for, |there| settle(there, resolved("1"))] {
+        let (mut world, here, there) = two();
+        let external = tags(&[(EXTERNAL, "true")]);
+        world.ask(here, Request::CreatePromise(new(&format!("{here}:1"), FAR, external))).unwrap();
+        world.begin(here, vec![ask(there)]);
+        assert!(matches!(&world.get(here).outcome, Some(Outcome::Crashed(why)) if why.contains("taken")));
+        assert!(world.states[world.at(&id(here))].mail.receivers().is_empty());
+    }
+}
+
+#[test]
 fn what_nobody_waits_for_any_more_is_let_go() {
     let (mut world, here, there) = two();
     world.promise(there);
