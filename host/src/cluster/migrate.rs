@@ -8,7 +8,7 @@ use machine::{Digest, Record};
 
 use super::snapshots;
 use crate::database::Database;
-use crate::log::{EmbeddedLog, Log};
+use crate::log::EmbeddedLog;
 use crate::store::{Disk, Store, View, divide};
 
 /// Memory for pages of the store that is read.
@@ -72,7 +72,7 @@ fn recover(data: &Path, path: &Path) -> anyhow::Result<Store> {
     let mut log = EmbeddedLog::open(data, store.identity(), store.applied(), &disk)?;
     let mut view = View::new(store.reader()?, store.settings().clone(), PROMISES, None)?;
     let (mut applied, mut now) = (store.applied(), store.now());
-    for group in log.read(applied)? {
+    for group in log.take_tail(applied) {
         for (number, bytes) in group.records().filter(|(number, _)| *number > store.applied()) {
             ensure!(number == applied + 1, "record {} of the log is missing", applied + 1);
             let record: Record = postcard::from_bytes(bytes).with_context(|| format!("record {number} of the log"))?;

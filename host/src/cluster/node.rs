@@ -24,7 +24,7 @@ use super::reach::{self, Reach};
 use super::snapshots::{Snapshots, restore};
 use super::{Options, carrier, directory, front};
 use crate::database::{Cluster, Database, DatabaseError};
-use crate::log::{AppendCounts, Appender, PostgresLog, Watched};
+use crate::log::{AppendCounts, Appender, FencedLog, PostgresLedger, Watched};
 use crate::partition::{Partition, Parts, Place, Programs};
 use crate::protocol::Post;
 use crate::runtime::Runtime;
@@ -146,8 +146,11 @@ impl Node {
         let listener = listen(&options.advertise).await?;
         let identity = Identity::new().context("a certificate can't be made")?;
         let counts = Arc::new(AppendCounts::default());
+        let ledger = PostgresLedger::new(database.clone(), identity.certificate().to_vec());
+        let (appender, appending) = Appender::new(ledger, counts.clone());
+        tokio.spawn(appending);
         let node = Node(Arc::new(Inner {
-            appender: Appender::start(database.clone(), identity.certificate().to_vec(), counts.clone()),
+            appender,
             peers: Peers::new(identity, tokio.clone()),
             reach: Reach::default(),
             counts,
@@ -476,7 +479,7 @@ impl Node {
             is_busy: Arc::default(),
         };
         let posted = Arc::new(Notify::new());
-        let log = PostgresLog::new(number, id, taken.end, inner.appender.clone(), watched.clone());
+        let log = FencedLog::new(number, id, taken.end, inner.appender.clone(), watched.clone());
         let mut options = inner.options.partition.clone();
         // What a node has is shared by its partitions, of which few are busy at a time.
         options.sessions = (options.sessions / 32).max(2 * options.workers + 2);

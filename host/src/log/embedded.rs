@@ -117,6 +117,13 @@ impl EmbeddedLog {
         Ok(log)
     }
 
+    /// The groups that were found to hold records after this one, in order. They are given out once.
+    pub fn take_tail(&mut self, after: u64) -> Vec<Group> {
+        let mut found = std::mem::take(&mut self.found);
+        found.retain(|group| group.last() > after);
+        found
+    }
+
     /// `patient`: wait for room. Otherwise `false` is returned if there is none, and nothing is appended.
     fn try_append(&mut self, group: &Group, trim: u64, patient: bool) -> io::Result<bool> {
         let is_long = self.files[self.current].end >= ENOUGH;
@@ -168,12 +175,6 @@ impl Log for EmbeddedLog {
 
     fn append_now(&mut self, group: &Group, trim: u64) -> Result<bool, StoreError> {
         self.try_append(group, trim, false).map_err(disk_failed("writing to the log"))
-    }
-
-    fn read(&mut self, after: u64) -> Result<Vec<Group>, StoreError> {
-        let mut found = std::mem::take(&mut self.found);
-        found.retain(|group| group.last() > after);
-        Ok(found)
     }
 }
 
@@ -296,10 +297,10 @@ mod tests {
         assert!(log.append_now(&two, 1).unwrap());
         drop(log);
         let mut log = open(directory.path(), 0).unwrap();
-        assert_eq!(log.read(0).unwrap(), [one, two.clone()]);
+        assert_eq!(log.take_tail(0), [one, two.clone()]);
         log.append(&three, 2).unwrap();
         drop(log);
-        let groups = open(directory.path(), 2).unwrap().read(2).unwrap();
+        let groups = open(directory.path(), 2).unwrap().take_tail(2);
         assert_eq!(groups, [two, three]);
         let other = EmbeddedLog::open(directory.path(), [8; 16], 2, &Arc::default());
         assert!(other.is_err_and(|error| error.to_string().contains("another store")));
@@ -318,7 +319,7 @@ mod tests {
             if first % 7 == 0 {
                 drop(log);
                 log = open(directory.path(), first.saturating_sub(5)).unwrap();
-                let found: Vec<u64> = log.read(first.saturating_sub(5)).unwrap().iter().map(|g| g.first).collect();
+                let found: Vec<u64> = log.take_tail(first.saturating_sub(5)).iter().map(|g| g.first).collect();
                 assert_eq!(found, (first.saturating_sub(4)..=first).collect::<Vec<u64>>());
             }
         }
@@ -351,7 +352,7 @@ mod tests {
         drop(log);
         let whole = std::fs::read(&path).unwrap();
         let numbers = |log: Result<EmbeddedLog, StoreError>| {
-            log.map(|mut log| log.read(0).unwrap().iter().map(|g| g.first).collect::<Vec<u64>>())
+            log.map(|mut log| log.take_tail(0).iter().map(|g| g.first).collect::<Vec<u64>>())
         };
         // Any byte of any frame: it was flushed, as the mark says.
         for place in (BEGIN..end).filter(|place| place % ALIGN < 55) {

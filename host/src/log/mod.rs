@@ -1,16 +1,20 @@
 //! Where records become durable. Appending is all that an answer waits for.
 //!
 //! A log is an ordered run of records, numbered from 1, appended in groups. It knows nothing of what is in a record.
-//! Embedded in one host it is files of its own, so that an append never waits for the store to be written. In a cluster it
-//! is rows in PostgreSQL, which only the owner of a partition can append.
+//! - `embedded`: in one host it is files of its own, so that an append never waits for the store to be written
+//! - `fenced`: in a cluster only the owner of a partition can append to its log, which is kept in a ledger
+//! - `postgres`: the ledger of a cluster. A third one, in memory and with faults, is that of the simulation
 
 mod embedded;
+mod fenced;
 mod frame;
 mod postgres;
 
 pub use embedded::EmbeddedLog;
-pub use postgres::{AppendCounts, Appender, End, PostgresLog, Trail, Watched, check_tail};
-pub(crate) use postgres::{FIRST_HASH, Found, chain};
+pub use fenced::{
+    Append, AppendCounts, Appender, End, FIRST_HASH, FencedLog, Ledger, Trail, UnderWay, Watched, chain, check_tail,
+};
+pub use postgres::PostgresLedger;
 
 use crate::store::StoreError;
 
@@ -31,15 +35,12 @@ pub trait Log: Send {
     /// survive whatever happens.
     ///
     /// After an error it isn't known whether the group is there, and the log takes nothing more: whoever opens it again
-    /// finds out by reading it.
+    /// finds out.
     fn append(&mut self, group: &Group, trim: u64) -> Result<(), StoreError>;
 
     /// The same for somebody who can't wait for more than the disk. `false`: it would take longer just now, and the group
     /// isn't appended.
     fn append_now(&mut self, group: &Group, trim: u64) -> Result<bool, StoreError>;
-
-    /// The groups that hold records after this one, in order. They are given out once, to whoever has opened the log.
-    fn read(&mut self, after: u64) -> Result<Vec<Group>, StoreError>;
 }
 
 impl Group {

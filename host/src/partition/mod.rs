@@ -272,7 +272,7 @@ impl Partition {
         let mut log = EmbeddedLog::open(&options.data, store.identity(), store.applied(), &disk)?;
         let programs = Arc::new(Programs::new(Blobs::open(&options.data.join("components"), None)?, runtime));
         let vault = Vault::open(&options.data.join("vault"), None)?;
-        let (tail, log) = (log.read(store.applied())?, Box::new(log));
+        let (tail, log) = (log.take_tail(store.applied()), Box::new(log));
         Partition::assemble(Parts { options, disk, store, log, tail, programs, vault, courier, place: None }, tokio)
     }
 

@@ -1,8 +1,9 @@
 //! What can happen, each at its time.
 
-use host::simulation::{Answer, End, Group, Key, MemoryFile, Message as Post};
+use host::simulation::{Answer, Key, MemoryFile, Message as Post};
 use machine::{Id, Message};
 
+use super::appends::{Question, Said as LedgerAnswer};
 use super::clients::Ask;
 use super::database::{Seen, Taken};
 use super::nodes::Carrier;
@@ -52,33 +53,19 @@ pub enum Event {
     Work {
         carrier: Carrier,
     },
-    AppendAtDatabase {
-        carrier: Carrier,
-        id: i64,
+    LedgerAsked {
+        node: usize,
+        life: u64,
         number: u64,
-        end: End,
-        group: Group,
+        question: Question,
         back: Option<u64>,
     },
-    Appended {
-        carrier: Carrier,
+    /// None: it has said nothing for too long.
+    LedgerSaid {
+        node: usize,
+        life: u64,
         number: u64,
-        epoch: i64,
-        accepted: bool,
-    },
-    AppendIsLate {
-        carrier: Carrier,
-        number: u64,
-    },
-    FindOut {
-        carrier: Carrier,
-        id: i64,
-        number: u64,
-    },
-    Found {
-        carrier: Carrier,
-        number: u64,
-        seen: Option<End>,
+        said: Option<LedgerAnswer>,
     },
     Mail {
         node: usize,
@@ -182,15 +169,13 @@ impl Event {
             | Event::NotTaken { node, .. }
             | Event::Mail { node, .. }
             | Event::Asked { node, .. }
+            | Event::LedgerSaid { node, .. }
             | Event::GuestAsked { node, .. }
             | Event::GuestRests { node, .. }
             | Event::GuestLeaves { node, .. } => Some(*node),
-            Event::Work { carrier }
-            | Event::Appended { carrier, .. }
-            | Event::AppendIsLate { carrier, .. }
-            | Event::Found { carrier, .. }
-            | Event::Told { carrier, .. }
-            | Event::Delivered { carrier, .. } => Some(carrier.node),
+            Event::Work { carrier } | Event::Told { carrier, .. } | Event::Delivered { carrier, .. } => {
+                Some(carrier.node)
+            }
             Event::GuestDid { home, .. } | Event::GuestIsLate { home, .. } => Some(home.node),
             _ => None,
         }
@@ -206,28 +191,25 @@ impl Event {
             Event::Restore { .. } => 4,
             Event::Give { .. } => 5,
             Event::Work { .. } => 6,
-            Event::AppendAtDatabase { .. } => 7,
-            Event::Appended { .. } => 8,
-            Event::AppendIsLate { .. } => 9,
-            Event::FindOut { .. } => 10,
-            Event::Found { .. } => 11,
-            Event::Mail { .. } => 12,
-            Event::Delivered { .. } => 13,
-            Event::Save { .. } => 14,
-            Event::Client { .. } => 15,
-            Event::ClientIsLate { .. } => 16,
-            Event::Asked { .. } => 17,
-            Event::Answered { .. } => 18,
-            Event::Trouble => 19,
-            Event::Restart { .. } => 20,
-            Event::NotTaken { .. } => 21,
-            Event::Posted { .. } => 22,
-            Event::Told { .. } => 23,
-            Event::GuestAsked { .. } => 24,
-            Event::GuestRests { .. } => 25,
-            Event::GuestDid { .. } => 26,
-            Event::GuestIsLate { .. } => 27,
-            Event::GuestLeaves { .. } => 28,
+            Event::LedgerAsked { .. } => 7,
+            Event::LedgerSaid { .. } => 8,
+            Event::Mail { .. } => 9,
+            Event::Delivered { .. } => 10,
+            Event::Save { .. } => 11,
+            Event::Client { .. } => 12,
+            Event::ClientIsLate { .. } => 13,
+            Event::Asked { .. } => 14,
+            Event::Answered { .. } => 15,
+            Event::Trouble => 16,
+            Event::Restart { .. } => 17,
+            Event::NotTaken { .. } => 18,
+            Event::Posted { .. } => 19,
+            Event::Told { .. } => 20,
+            Event::GuestAsked { .. } => 21,
+            Event::GuestRests { .. } => 22,
+            Event::GuestDid { .. } => 23,
+            Event::GuestIsLate { .. } => 24,
+            Event::GuestLeaves { .. } => 25,
         }
     }
 }

@@ -15,12 +15,13 @@
 //!   nothing goes wrong.
 //!
 //! Real are the machine, the partition's state (applying, holding, groups, releases, cuts, recovery), its sessions (which
-//! begin, are kept, told, recorded, evicted and given up), the store and its view, the reading and answering of requests of
-//! the protocol, and what decides: which node has what, how long it may answer, what became of an append, whether a log is
+//! begin, are kept, told, recorded, evicted and given up), the store and its view, the log (what appends groups of several
+//! partitions at a time, and finds out what became of them), the reading and answering of requests of
+//! the protocol, and what decides: which node has what, how long it may answer, whether a log is
 //! whole, which guests of others a node has and which turn each takes next. Guests are simulated; with fewer seeds they are
 //! those of a component, `tests/guests/script`, run and replayed by what does that in a host.
 //!
-//! Simulated are the database (its contract, not its statements), the disk, the loops of nodes around all that, threads,
+//! Simulated are the database (the ledger of logs, by its contract and not its statements, and what else is in it), the disk, the loops of nodes around all that, threads,
 //! the network, processes and clocks. Not simulated: HTTP itself, schedules, searches, requests of guests to other systems,
 //! components other than the one, moves, forks, retention, damaged disks, and what clients can lose of when a log is rolled
 //! back: runs with that look only at whether what is appended follows on the history that is there, and can be after it.

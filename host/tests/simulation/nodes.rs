@@ -1,14 +1,14 @@
 //! Nodes: they look at the database, learn what they have, take what nobody has, and give away what is for others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use host::simulation::{Driven, End, Lodgers, MemoryFile, Trail, answers_for, check_tail, plan_of};
+use host::simulation::{Driven, FencedLog, Lodgers, MemoryFile, Watched, answers_for, check_tail, plan_of};
 use machine::Op;
 use tokio::sync::oneshot;
 
-use super::appends::Appending;
+use super::appends::{Appending, Appends};
 use super::cast::Guest;
 use super::database::{Seen, Taken};
 use super::events::Event;
@@ -48,13 +48,15 @@ pub struct Node {
     pub moving: Vec<usize>,
     /// The guests that it runs, its own among them.
     pub lodgers: Lodgers<Guest>,
+    /// What its partitions append through.
+    pub appends: Appends,
 }
 
 pub struct Owned {
     pub driven: Driven,
     pub term: u64,
-    pub end: End,
-    pub trail: Trail,
+    pub log: FencedLog,
+    pub watched: Arc<Watched>,
     pub appending: Option<Appending>,
     pub waiting: Vec<(oneshot::Receiver<()>, Then)>,
     pub carrying: BTreeSet<u8>,
@@ -216,13 +218,13 @@ impl World {
             Ok(driven) => driven,
             Err(error) => return self.violated(format!("partition {} can't be opened: {error}", PARTS[place])),
         };
-        let trail = Trail::default();
-        trail.push(end.next - 1, end.hash);
+        let watched = Arc::<Watched>::default();
+        let log = FencedLog::new(PARTS[place], id, end, self.nodes[node].appends.appender.clone(), watched.clone());
         let owned = Owned {
             driven,
             term,
-            end,
-            trail,
+            log,
+            watched,
             appending: None,
             waiting: Vec::new(),
             carrying: BTreeSet::new(),

@@ -1,6 +1,8 @@
 //! What the owner of a partition does: it lets guests take turns, has what they did appended and written, and lets out what
 //! may be known.
 
+use std::sync::atomic::Ordering;
+
 use machine::{Id, Message, Outcome};
 use tokio::sync::oneshot;
 
@@ -40,7 +42,7 @@ impl World {
         let Some(owned) = self.owned(carrier) else { return };
         let (applied, committed) = owned.driven.position();
         if is_given && applied == committed && owned.appending.is_none() {
-            let epoch = owned.end.epoch;
+            let epoch = owned.watched.epoch.load(Ordering::Relaxed);
             self.nodes[carrier.node].owned.remove(&carrier.place);
             return self.after(1, 3, Event::Give { id, place: carrier.place, epoch });
         }
@@ -69,8 +71,9 @@ impl World {
             Err(error) => self.violated(error.to_string()),
             Ok(Some(applied)) if snaps => {
                 let file = owned.driven.file();
-                let after = match owned.trail.after(applied) {
-                    None if undurable => (owned.end.next - 1, owned.end.hash),
+                let end = owned.log.end();
+                let after = match owned.watched.trail.after(applied) {
+                    None if undurable => (end.next - 1, end.hash),
                     after => after.expect("it is durable"),
                 };
                 self.counts.snapshots += 1;

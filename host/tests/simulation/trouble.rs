@@ -3,6 +3,7 @@
 
 use host::simulation::Lodgers;
 
+use super::appends::Appends;
 use super::events::Event;
 use super::guests::PARTS;
 use super::rooms::LODGERS;
@@ -37,6 +38,7 @@ impl World {
                 dead.moving.clear();
                 dead.paused_until = 0;
                 dead.lodgers = Lodgers::new(LODGERS);
+                dead.appends = Appends::new();
                 self.forget_rooms(node);
                 let at = until.min(TROUBLE);
                 self.at(at, Event::Restart { node });

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use host::simulation::{Answer, Key, Lodgers};
 use machine::{Id, Op, Outcome};
 
+use super::appends::Appends;
 use super::cast::Cast;
 use super::clients::{Ask, Client};
 use super::counts::Counts;
@@ -19,7 +20,7 @@ use super::protocol::Protocol;
 use super::rooms::{Desk, LODGERS, Seat};
 use super::{Mutation, TROUBLE, UNTIL};
 
-/// After so long the outcome of an append counts as unknown.
+/// For so long the ledger may say nothing. Then the outcome of an append is unknown.
 pub const PATIENCE: u64 = 200;
 pub const NODES: usize = 3;
 /// A run has a few thousand.
@@ -85,6 +86,7 @@ impl World {
             owned: BTreeMap::new(),
             moving: Vec::new(),
             lodgers: Lodgers::new(LODGERS),
+            appends: Appends::new(),
         };
         let nodes = (0..NODES).map(|_| node(&mut dice)).collect();
         let mut clients = Vec::new();
@@ -224,26 +226,10 @@ impl World {
             }
             Event::Give { id, place, epoch } => self.database.give(id, place, epoch),
             Event::Work { carrier } => self.work(carrier),
-            Event::AppendAtDatabase { carrier, id, number, end, group, back } => {
-                match self.database.append(id, carrier.place, &end, &group) {
-                    Err(what) => self.violated(what),
-                    Ok(accepted) => {
-                        let appended = Event::Appended { carrier, number, epoch: end.epoch, accepted };
-                        if let Some(back) = back {
-                            self.at(self.now + back, appended);
-                        }
-                    }
-                }
+            Event::LedgerAsked { node, life, number, question, back } => {
+                self.ledger_asked(node, life, number, question, back)
             }
-            Event::Appended { carrier, number, epoch, accepted } => self.appended(carrier, number, epoch, accepted),
-            Event::AppendIsLate { carrier, number } => self.append_is_late(carrier, number),
-            Event::FindOut { carrier, id, number } => {
-                let seen = self.database.look_at_end(id, carrier.place);
-                if let Some(back) = self.travel() {
-                    self.at(self.now + back, Event::Found { carrier, number, seen });
-                }
-            }
-            Event::Found { carrier, number, seen } => self.found(carrier, number, seen),
+            Event::LedgerSaid { node, life, number, said } => self.ledger_said(node, life, number, said),
             Event::Mail { node, carrier, to, messages } => self.receive(node, carrier, to, messages),
             Event::Delivered { carrier, to, number } => {
                 if let Some(owned) = self.owned(carrier) {
