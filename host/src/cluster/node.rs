@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// Before a partition is given back that can't be restored, so that this isn't all that the node does.
 const BREATHER: Duration = Duration::from_secs(1);
-/// How many partitions are restored at a time, each with a connection of its own; and how many are given away.
+/// How many partitions are restored at a time; and how many are given away, each with a connection of its own.
 const AT_ONCE: usize = 8;
 /// How many snapshots are made at a time.
 const SNAPSHOTS: usize = 4;
@@ -421,6 +421,8 @@ impl Node {
         use futures_util::{StreamExt, stream};
         let count = taken.len();
         let begun = Instant::now();
+        let client = self.0.database.connect("restore").await;
+        let client = client.as_ref();
         let restore = |(ticket, taken): (u64, Taken)| async move {
             let number = taken.partition;
             // The lease may be lost, and all with it, before it is restored; and it may have been taken again since.
@@ -429,7 +431,11 @@ impl Node {
                 return self.0.moving.write().end(number, ticket);
             }
             let path = self.path_of(number, taken.end.epoch);
-            match self.restore(id, taken).await {
+            let restored = match client {
+                Ok(client) => self.restore(client, id, taken).await,
+                Err(error) => Err(anyhow::anyhow!("{error}")),
+            };
+            match restored {
                 Ok(owned) if is_ours() => {
                     if let Some(before) = self.0.owned.write().insert(number, owned.clone()) {
                         before.end("it was taken again");
@@ -456,13 +462,11 @@ impl Node {
         self.0.directory.path().join(format!("{number}-{epoch}.redb"))
     }
 
-    async fn restore(&self, id: NodeId, taken: Taken) -> anyhow::Result<Arc<Owned>> {
+    async fn restore(&self, client: &Client, id: NodeId, taken: Taken) -> anyhow::Result<Arc<Owned>> {
         let inner = &self.0;
         let number = taken.partition;
         let path = self.path_of(number, taken.end.epoch);
-        let client = inner.database.connect("restore").await?;
-        let tail = restore(&client, &taken, &path).await?;
-        drop(client);
+        let tail = restore(client, &taken, &path).await?;
         let watched = Arc::new(Watched::default());
         watched.bytes.store(tail.iter().map(|group| group.bytes.len() as u64).sum(), Ordering::Relaxed);
         let last_bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
