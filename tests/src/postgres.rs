@@ -97,6 +97,56 @@ impl Postgres {
         postgres
     }
 
+    /// A standby of it on an address of its own, which has all that it has and follows it.
+    #[track_caller]
+    pub fn standby(&self) -> Postgres {
+        let directory = tempfile::Builder::new().prefix("standby-").tempdir_in(scratch());
+        let directory = directory.expect("a directory can be made");
+        let settings = self.settings.clone();
+        let mut standby = Postgres { directory, address: own_address(), child: None, settings, disks: Vec::new() };
+        standby.give(standby.directory.path());
+        let copied = standby
+            .command("pg_basebackup")
+            .args(["-h", &self.address, "-p", &PORT.to_string(), "-U", "host"])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "-D"])
+            .arg(standby.data())
+            .output()
+            .expect("pg_basebackup can be started");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        standby.restart();
+        let following = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+        until("it follows", || (self.run("postgres", following) == ["1"]).then_some(()));
+        standby
+    }
+
+    /// From here on a commit waits for a standby.
+    #[track_caller]
+    pub fn wait_for_standby(&self) {
+        self.run("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.run("postgres", "SELECT pg_reload_conf()");
+        let waits = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        until("it waits for it", || (self.run("postgres", waits) == ["1"]).then_some(()));
+    }
+
+    /// Wait until a standby has all that there is.
+    #[track_caller]
+    pub fn wait_until_it_has_all(&self, standby: &Postgres) {
+        let at = self.run("postgres", "SELECT pg_current_wal_lsn()").remove(0);
+        let has = format!("SELECT pg_last_wal_replay_lsn() >= '{at}'");
+        until("the standby has all", || (standby.run("postgres", &has) == ["t"]).then_some(()));
+    }
+
+    /// It was a standby, and takes what is written from here on.
+    #[track_caller]
+    pub fn promote(&self) {
+        assert_eq!(self.run("postgres", "SELECT pg_promote()"), ["t"]);
+    }
+
+    /// Where a database is, on this server or on another one.
+    pub fn url_of_either(&self, other: &Postgres, name: &str) -> String {
+        format!("postgres://host@{}:{PORT},{}:{PORT}/{name}?sslmode=disable", self.address, other.address)
+    }
+
     /// Start it again, and wait until it takes connections.
     #[track_caller]
     pub fn restart(&mut self) {

@@ -70,7 +70,8 @@ pub(super) struct Settings {
     #[serde(default, deserialize_with = "by_name")]
     retention_of: Option<Vec<(String, Span)>>,
 
-    /// The database of a cluster, which this host takes part in: postgres://USER:PASSWORD@HOST/NAME
+    /// The database of a cluster, which this host takes part in: postgres://USER:PASSWORD@HOST/NAME, or with several
+    /// servers, HOST,STANDBY, of which one takes what is written
     #[arg(long, env = "HOST_CLUSTER", value_name = "URL", help_heading = "Cluster", hide_env_values = true)]
     cluster: Option<String>,
     /// What the cluster is called; the database of another one is refused [default: default]

@@ -327,6 +327,10 @@ impl Node {
         if freed > 0 {
             tracing::info!("{freed} partitions of nodes that are gone are free");
         }
+        let durable: Vec<(u8, u64)> = {
+            let owned = self.0.owned.read();
+            owned.iter().map(|(number, owned)| (*number, owned.log.next.load(Ordering::Relaxed))).collect()
+        };
         let seen = members::look(client).await?;
         let id = self.id();
         self.0.peers.know(seen.peers.clone());
@@ -334,6 +338,14 @@ impl Node {
         let lost = |number: &u8| seen.owners[usize::from(*number)] != Some(id);
         let lost: Vec<u8> = self.0.owned.read().keys().copied().filter(lost).collect();
         lost.into_iter().for_each(|number| self.lose(number, "another node has taken it"));
+        // It may have nothing to append for long, and would go on showing what is lost.
+        for (number, next) in durable {
+            if seen.nexts[usize::from(number)] < next && self.owned(number).is_some() {
+                let has = seen.nexts[usize::from(number)];
+                tracing::error!("partition {number} had {} records, and the database has {}", next - 1, has - 1);
+                self.lose(number, "the database has lost what it had acknowledged");
+            }
+        }
         // Whatever others took, they took before this was seen; from here on they can't until the lease is over.
         self.0.lease.extend(begun + super::answer_time(lease));
         let failed: Vec<u8> = {

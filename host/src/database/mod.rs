@@ -3,9 +3,11 @@
 //! It knows nothing of what is done with its tables. Nothing here retries: whoever asks decides what a failure means.
 
 mod schema;
+mod servers;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_postgres::{Client, Config};
@@ -65,37 +67,60 @@ impl std::fmt::Display for Cluster {
 /// Where the database is. Clones are the same.
 #[derive(Clone)]
 pub struct Database {
-    config: Arc<Config>,
+    servers: Arc<[Config]>,
+    /// The one to begin with: that which was connected to last, or the one after that which failed.
+    last: Arc<AtomicUsize>,
     tls: MakeRustlsConnect,
 }
 
 impl Database {
     /// From a URL: `postgres://user:password@host:port/name?sslmode=verify-full&sslrootcert=ca.pem`. Where the connection is
     /// encrypted, the server's certificate has to be of an authority in the file that `sslrootcert` names; or of one that
-    /// this machine trusts, or that stands in the file that `SSL_CERT_FILE` names.
+    /// this machine trusts, or that stands in the file that `SSL_CERT_FILE` names. Of several servers, as in
+    /// `postgres://one:5432,other:5432/name`, it is on that which takes what is written.
     pub fn new(url: &str) -> Result<Database, DatabaseError> {
         let (url, authorities) = tls::read(url)?;
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let why = std::error::Error::source(&error).map_or(error.to_string(), |source| source.to_string());
             DatabaseError::Url(why)
         })?;
-        config.connect_timeout(CONNECT).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE).application_name("host");
-        let tls = tls::config(authorities.as_deref())?;
-        Ok(Database { config: Arc::new(config), tls: MakeRustlsConnect::new(tls) })
+        let mut servers = servers::of(&config);
+        for server in &mut servers {
+            server.connect_timeout(CONNECT).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE).application_name("host");
+        }
+        let tls = MakeRustlsConnect::new(tls::config(authorities.as_deref())?);
+        Ok(Database { servers: servers.into(), last: Arc::default(), tls })
     }
 
     /// A connection of its own. It ends when the client is dropped.
     pub async fn connect(&self, purpose: &str) -> Result<Client, DatabaseError> {
-        let connecting = async {
-            let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            tokio::spawn(connection);
-            let purpose = purpose.replace('\'', "");
-            // A commit that isn't on disk is none, whatever the server's default is.
-            let set = format!("SET application_name = 'host {purpose}'; SET synchronous_commit = on");
-            client.batch_execute(&set).await?;
-            Ok(client)
-        };
-        tokio::time::timeout(CONNECT, connecting).await.map_err(|_| DatabaseError::Silent)?
+        let (first, count) = (self.last.load(Ordering::Relaxed), self.servers.len());
+        let mut failed = DatabaseError::Silent;
+        for n in (0..count).map(|n| (first + n) % count) {
+            // One that hangs leaves time for the others.
+            let connecting = tokio::time::timeout(CONNECT / count as u32, self.connect_to(n, purpose));
+            match connecting.await.unwrap_or(Err(DatabaseError::Silent)) {
+                Ok(client) => {
+                    self.last.store(n, Ordering::Relaxed);
+                    return Ok(client);
+                }
+                Err(error) => {
+                    self.last.store((n + 1) % count, Ordering::Relaxed);
+                    failed = error;
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    async fn connect_to(&self, server: usize, purpose: &str) -> Result<Client, DatabaseError> {
+        let (client, connection) = self.servers[server].connect(self.tls.clone()).await?;
+        tokio::spawn(connection);
+        let purpose = purpose.replace('\'', "");
+        // A commit that isn't on disk is none, whatever the server's default is.
+        let set = format!("SET application_name = 'host {purpose}'; SET synchronous_commit = on");
+        client.batch_execute(&set).await?;
+        Ok(client)
     }
 
     /// See that there are the tables of a cluster of this name, and of this version. If there are none they are made, where

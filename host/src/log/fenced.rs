@@ -107,6 +107,8 @@ pub struct Watched {
     pub bytes: AtomicU64,
     /// The epoch that it is appended to under. It is raised by the log itself when it has to find out where it ends.
     pub epoch: AtomicI64,
+    /// The number of the next record, as far as is known.
+    pub next: AtomicU64,
     /// Where its groups end.
     pub trail: Trail,
 }
@@ -248,6 +250,7 @@ impl FencedLog {
     /// Of a partition that a node has taken.
     pub fn new(partition: u8, node: i64, end: End, appender: Appender, watched: Arc<Watched>) -> FencedLog {
         watched.epoch.store(end.epoch, Relaxed);
+        watched.next.store(end.next, Relaxed);
         watched.trail.push(end.next - 1, end.hash);
         FencedLog { partition, node, end, appender, watched }
     }
@@ -284,6 +287,7 @@ impl FencedLog {
                 self.end = End { epoch, ..after };
                 self.watched.bytes.fetch_add(bytes, Relaxed);
                 self.watched.epoch.store(epoch, Relaxed);
+                self.watched.next.store(after.next, Relaxed);
                 self.watched.trail.push(after.next - 1, after.hash);
                 Ok(())
             }

@@ -23,6 +23,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) duration: Duration,
     /// How often a node is killed.
     pub(crate) kills: u32,
+    /// Which parts of it: throughput, takeover, recovery.
+    pub(crate) wants: &'a dyn Fn(&str) -> bool,
 }
 
 /// Between two looks at whether something is over.
@@ -32,6 +34,19 @@ const LIVE: u64 = 1_000;
 
 pub(crate) async fn measure(report: &mut Report, measured: &Measured<'_>) -> Result<()> {
     let postgres = Postgres::start_durable();
+    if (measured.wants)("throughput") {
+        throughputs(report, measured, &postgres).await?;
+    }
+    if (measured.wants)("takeover") {
+        takeovers(report, measured, &postgres).await?;
+    }
+    if (measured.wants)("recovery") {
+        recovery(report, measured, &postgres).await?;
+    }
+    Ok(())
+}
+
+async fn throughputs(report: &mut Report, measured: &Measured<'_>, postgres: &Postgres) -> Result<()> {
     report.section("a single host");
     let embedded = Server::start(measured.target, &[])?;
     embedded.upload(measured.guest).await?;
@@ -45,11 +60,10 @@ pub(crate) async fn measure(report: &mut Report, measured: &Measured<'_>) -> Res
             spread(node, count).await?;
         }
         nodes[0].upload(measured.guest).await?;
-        throughput(report, measured, &format!("{count} nodes"), &nodes.iter().collect::<Vec<_>>(), Some(&postgres))
+        throughput(report, measured, &format!("{count} nodes"), &nodes.iter().collect::<Vec<_>>(), Some(postgres))
             .await?;
     }
-    takeovers(report, measured, &postgres).await?;
-    recovery(report, measured, &postgres).await
+    Ok(())
 }
 
 fn node(measured: &Measured<'_>, database: &str, flags: &[&str]) -> Result<Server> {
@@ -175,42 +189,54 @@ async fn takeovers(report: &mut Report, measured: &Measured<'_>, postgres: &Post
     Ok(())
 }
 
+/// Histories that leave nothing behind: each of its calls, once it is answered and forgotten.
+const HISTORIES: [&str; 2] = ["calls of echo", "promises of 2 KiB"];
+/// How long they are.
+const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
+
 /// A node that begins with nothing, after histories of different lengths that have left the same behind.
 async fn recovery(report: &mut Report, measured: &Measured<'_>, postgres: &Postgres) -> Result<()> {
-    report.section(
-        "a node that begins with nothing: until all partitions are served, after so many calls that are forgotten",
-    );
-    for calls in [10_000, 100_000, 1_000_000] {
-        let database = postgres.database(&format!("history{calls}"));
-        let flags = ["--retention", "1s"];
-        let mut first = node(measured, &database, &flags)?;
-        spread(&first, 1).await?;
-        first.upload(measured.guest).await?;
-        let live = |n| Call {
-            path: "/v1/promises".into(),
-            body: format!("{{\"id\":\"live-{n}\"}}").into(),
-            expected: "pending".into(),
-        };
-        closed(first.address(), 64, Until::Count(LIVE), live).await?;
-        let echo = first.call(Work::Echo);
-        closed(first.address(), 64, Until::Count(calls), |_| echo.clone()).await?;
-        while first.get("/v1/executions?limit=1").await?["items"] != Value::Array(Vec::new()) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+    report.section("a node that begins with nothing: until all partitions are served, after what is forgotten");
+    let promise = |body: String| Call { path: "/v1/promises".into(), body: body.into(), expected: "pending".into() };
+    let param = "x".repeat(2 << 10);
+    for (kind, history) in HISTORIES.into_iter().enumerate() {
+        for length in LENGTHS {
+            let name = format!("history{kind}of{length}");
+            let database = postgres.database(&name);
+            let flags = ["--retention", "1s"];
+            let mut first = node(measured, &database, &flags)?;
+            spread(&first, 1).await?;
+            first.upload(measured.guest).await?;
+            let live = |n| promise(format!("{{\"id\":\"live-{n}\"}}"));
+            closed(first.address(), 64, Until::Count(LIVE), live).await?;
+            let call = match kind {
+                0 => first.call(Work::Echo),
+                _ => {
+                    let passes = promise(format!("{{\"timeout_ms\":0,\"param\":\"{param}\"}}"));
+                    Call { expected: "timed_out".into(), ..passes }
+                }
+            };
+            closed(first.address(), 64, Until::Count(length), |_| call.clone()).await?;
+            // Until the newest that there is are those that live.
+            while first.get("/v1/executions?limit=1").await?["items"] != Value::Array(Vec::new())
+                || first.get("/v1/promises?limit=1").await?["items"][0]["state"] != "pending"
+            {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            first.kill()?;
+            drop(first);
+            // The dead one's lease has to end before anybody else has its partitions.
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let rows = postgres.run(&name, "SELECT count(*), coalesce(sum(length(bytes)), 0) FROM durable.log");
+            let begun = Instant::now();
+            let second = node(measured, &database, &flags)?;
+            spread(&second, 1).await?;
+            let elapsed = begun.elapsed();
+            let promise = second.get("/v1/promises/live-0").await?;
+            ensure!(promise["state"] == "pending", "what lived is there: {promise}");
+            let figure = Figure::new(format!("recovery after {length} {history}")).times(&Times::new(vec![elapsed]));
+            report.add(figure.with("log_groups_and_bytes", rows.join(" ")));
         }
-        first.kill()?;
-        drop(first);
-        // The dead one's lease has to end before anybody else has its partitions.
-        tokio::time::sleep(Duration::from_secs(6)).await;
-        let rows = postgres
-            .run(&format!("history{calls}"), "SELECT count(*), coalesce(sum(length(bytes)), 0) FROM durable.log");
-        let begun = Instant::now();
-        let second = node(measured, &database, &flags)?;
-        spread(&second, 1).await?;
-        let elapsed = begun.elapsed();
-        let promise = second.get("/v1/promises/live-0").await?;
-        ensure!(promise["state"] == "pending", "what lived is there: {promise}");
-        let figure = Figure::new(format!("recovery after {calls} calls")).times(&Times::new(vec![elapsed]));
-        report.add(figure.with("log_groups_and_bytes", rows.join(" ")));
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ struct Options {
     /// The directory of what was built.
     #[arg(long, default_value = "target")]
     target: PathBuf,
-    /// Only the workloads that begin with one of these, such as W1 or W4.
+    /// Only the workloads that begin with one of these, such as W1 or W4; of a cluster throughput, takeover or recovery.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only these concurrencies.
@@ -126,6 +126,7 @@ fn main() -> Result<()> {
             guest: &options.guest(),
             duration: Duration::from_secs(options.seconds),
             kills: options.kills,
+            wants: &|part| options.wants(part),
         };
         runtime.block_on(cluster::measure(&mut report, &measured))?;
         return report.write(&options.target.join("bench-cluster"), &report.markdown());

@@ -4,6 +4,7 @@ mod bad_days;
 mod crossing;
 mod database;
 mod everywhere;
+mod failover;
 mod kills;
 mod migrate;
 mod network;

@@ -130,6 +130,29 @@ fn what_nobody_heard_is_told_to_whoever_comes_to_another_node() {
     assert_eq!(told, BTreeSet::from([own, other]));
 }
 
+/// The connections stay open all the while, at the node that lives.
+#[test]
+fn whoever_polls_is_told_of_what_a_dead_node_had() {
+    let mut nodes = cluster(2, "protocol_poll");
+    let [task, awaited, later] = ["task", "awaited", "later"].map(|name| ids_on(&nodes, name).remove(1));
+    let (worker, client) = (nodes[0].poll("w", "1"), nodes[0].poll("c", "me"));
+    nodes[0].ask("promise.create", promise(&task, json!({ "resonate:target": "poll://any@w" }))).expect(200);
+    offered(&worker, [(task.clone(), 0)]);
+    acquire(&nodes[0], &task, 0, 60_000);
+    nodes[0].ask("promise.create", external(&awaited)).expect(200);
+    assert_eq!(suspend(&nodes[0], &task, 1, &[&awaited]), 200);
+    nodes[0].ask("promise.register_listener", json!({ "awaited": task, "address": "poll://uni@c/me" })).expect(200);
+    nodes[1].kill();
+    nodes[0].ask("promise.settle", settlement(&awaited, "x")).expect(200);
+    offered(&worker, [(task.clone(), 1)]);
+    acquire(&nodes[0], &task, 1, 60_000);
+    fulfill(&nodes[0], &task, 2, "done");
+    let told = client.next();
+    assert_eq!((&told["kind"], &told["data"]["promise"]["id"]), (&json!("unblock"), &json!(task)), "{told}");
+    nodes[0].ask("promise.create", promise(&later, json!({ "resonate:target": "poll://any@w" }))).expect(200);
+    offered(&worker, [(later, 0)]);
+}
+
 #[test]
 fn one_heartbeat_keeps_tasks_of_several_partitions() {
     let nodes = calm_cluster(3, "protocol_heart");

@@ -1,0 +1,91 @@
+//! A server of the database dies, and its standby takes over: one that has all, and one that hasn't.
+
+use serde_json::{Value, json};
+use tests::{Host, Postgres, until};
+
+use crate::{ids_on, invoke, node, together};
+
+/// Two nodes over a server and its standby, with the name of one database on each.
+fn over_two_servers(name: &str) -> (Postgres, Postgres, Vec<Host>) {
+    let primary = Postgres::start();
+    primary.database(name);
+    let standby = primary.standby();
+    // The standby is asked first, and takes nothing.
+    let database = standby.url_of_either(&primary, name);
+    let nodes = together((0..2).map(|_| node(&database).prepare()).collect());
+    (primary, standby, nodes)
+}
+
+fn naps(node: &Host) -> usize {
+    let journal = node.get("/v1/executions/naps/journal").expect(200);
+    let asked = journal["items"].as_array().expect("a journal has items").iter();
+    asked.filter(|entry| entry["entry"] == json!("asked")).count()
+}
+
+fn state(node: &Host, id: &str) -> Value {
+    node.get(&format!("/v1/promises/{id}")).expect(200)["state"].clone()
+}
+
+fn resolve(node: &Host, id: &str) {
+    node.post(&format!("/v1/promises/{id}/resolve"), &json!(1)).expect(200);
+}
+
+#[test]
+fn a_standby_that_has_all_takes_over_and_nothing_is_lost() {
+    let (mut primary, standby, mut nodes) = over_two_servers("failover");
+    primary.wait_for_standby();
+    nodes[0].post("/v1/functions/naps/invoke?id=naps&wait_ms=0", &json!([20, 300])).expect(202);
+    let kept = ids_on(&nodes, "kept");
+    for id in &kept {
+        nodes[0].post("/v1/promises", &json!({ "id": id })).expect(201);
+    }
+    resolve(&nodes[1], &kept[0]);
+    // It hangs: nobody is told that it is gone.
+    primary.signal(libc::SIGSTOP);
+    standby.promote();
+    nodes.iter_mut().for_each(Host::ready);
+    assert_eq!(kept.iter().map(|id| state(&nodes[0], id)).collect::<Vec<_>>(), [json!("resolved"), json!("pending")]);
+    resolve(&nodes[0], &kept[1]);
+    primary.end(libc::SIGKILL);
+    assert_eq!(invoke(&nodes[1], "naps", "naps", &json!([20, 300]))["value"], json!(20));
+    assert_eq!(naps(&nodes[1]), 20, "each nap once");
+}
+
+#[test]
+fn nodes_go_on_from_what_a_standby_has() {
+    let (mut primary, mut standby, mut nodes) = over_two_servers("failover_late");
+    nodes[0].post("/v1/functions/naps/invoke?id=naps&wait_ms=0", &json!([40, 200])).expect(202);
+    let (kept, lost) = (ids_on(&nodes, "kept"), ids_on(&nodes, "lost"));
+    for id in &kept {
+        nodes[0].post("/v1/promises", &json!({ "id": id })).expect(201);
+    }
+    primary.wait_until_it_has_all(&standby);
+    standby.end(libc::SIGINT);
+    let before = naps(&nodes[0]);
+    for (kept, lost) in kept.iter().zip(&lost) {
+        resolve(&nodes[0], kept);
+        nodes[1].post("/v1/promises", &json!({ "id": lost })).expect(201);
+        assert_eq!(invoke(&nodes[0], "echo", &format!("{lost}-call"), &json!([1]))["value"], json!(1));
+    }
+    until("it naps on", || (naps(&nodes[0]) > before + 3).then_some(()));
+    primary.end(libc::SIGKILL);
+    standby.restart();
+    standby.promote();
+    nodes.iter_mut().for_each(Host::ready);
+    // What was lost is gone wherever something happens again, and what was not is as it was.
+    for id in &lost {
+        until("it is gone", || {
+            let path = format!("/v1/promises/{id}/resolve");
+            let answer = nodes[0].impatient().try_post(&path, b"2").ok()?;
+            assert!([404, 503].contains(&answer.status), "{}", answer.text);
+            (answer.status == 404).then_some(())
+        });
+        nodes[1].post("/v1/promises", &json!({ "id": id })).expect(201);
+        assert_eq!(invoke(&nodes[1], "echo", &format!("{id}-call"), &json!([2]))["value"], json!(2));
+    }
+    for id in &kept {
+        resolve(&nodes[1], id);
+    }
+    assert_eq!(invoke(&nodes[1], "naps", "naps", &json!([40, 200]))["value"], json!(40));
+    assert_eq!(naps(&nodes[0]), 40, "each nap once, as far as is known");
+}
