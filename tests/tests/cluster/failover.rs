@@ -5,13 +5,15 @@ use tests::{Host, Postgres, until};
 
 use crate::{ids_on, invoke, node, together};
 
-/// Two nodes over a server and its standby, with the name of one database on each.
-fn over_two_servers(name: &str) -> (Postgres, Postgres, Vec<Host>) {
+/// Two nodes over a server and its standby, either of which is named first.
+fn over_two_servers(name: &str, standby_is_first: bool) -> (Postgres, Postgres, Vec<Host>) {
     let primary = Postgres::start();
     primary.database(name);
     let standby = primary.standby();
-    // The standby is asked first, and takes nothing.
-    let database = standby.url_of_either(&primary, name);
+    let database = match standby_is_first {
+        true => standby.url_of_either(&primary, name),
+        false => primary.url_of_either(&standby, name),
+    };
     let nodes = together((0..2).map(|_| node(&database).prepare()).collect());
     (primary, standby, nodes)
 }
@@ -32,7 +34,7 @@ fn resolve(node: &Host, id: &str) {
 
 #[test]
 fn a_standby_that_has_all_takes_over_and_nothing_is_lost() {
-    let (mut primary, standby, mut nodes) = over_two_servers("failover");
+    let (mut primary, standby, mut nodes) = over_two_servers("failover", false);
     primary.wait_for_standby();
     nodes[0].post("/v1/functions/naps/invoke?id=naps&wait_ms=0", &json!([20, 300])).expect(202);
     let kept = ids_on(&nodes, "kept");
@@ -53,7 +55,7 @@ fn a_standby_that_has_all_takes_over_and_nothing_is_lost() {
 
 #[test]
 fn nodes_go_on_from_what_a_standby_has() {
-    let (mut primary, mut standby, mut nodes) = over_two_servers("failover_late");
+    let (mut primary, mut standby, mut nodes) = over_two_servers("failover_late", true);
     nodes[0].post("/v1/functions/naps/invoke?id=naps&wait_ms=0", &json!([40, 200])).expect(202);
     let (kept, lost) = (ids_on(&nodes, "kept"), ids_on(&nodes, "lost"));
     for id in &kept {
