@@ -256,6 +256,14 @@ impl Postgres {
         assert_eq!(unsafe { libc::kill(id, signal) }, 0, "a child can be sent a signal");
     }
 
+    /// The same to all its processes. Connections are taken by the system all the while, and nobody answers.
+    pub fn signal_all(&self, signal: i32) {
+        for process in self.processes() {
+            // SAFETY: nothing is changed but other processes, which are the server's own. Some may have ended since.
+            unsafe { libc::kill(process as i32, signal) };
+        }
+    }
+
     /// Its main process, and those that serve connections and look after it.
     pub fn processes(&self) -> Vec<u32> {
         let main = self.child.as_ref().expect("it is running").id();

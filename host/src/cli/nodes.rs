@@ -38,9 +38,20 @@ struct Partition {
     address: Option<String>,
 }
 
+/// A host that isn't part of a cluster knows nothing of either.
+fn of_a_cluster(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { status, code, retry_after, .. } if code == "no_such_path" => {
+            let message = "this is a single host: `host serve --cluster` starts a node of a cluster".into();
+            Failure::Refused { status, code, message, retry_after }
+        }
+        failure => failure,
+    }
+}
+
 impl Nodes {
     pub(super) fn run(self, Context { client, screen }: &Context) -> Result<Ending, Failure> {
-        let Answer { text, document } = client.get::<Items<Node>>("/v1/nodes", &[])?;
+        let Answer { text, document } = client.get::<Items<Node>>("/v1/nodes", &[]).map_err(of_a_cluster)?;
         screen.show(&text, || {
             let mut table = Table::new(screen.out, &["NODE", "ADDRESS", "PARTITIONS", ""]);
             for node in &document.items {
@@ -65,7 +76,7 @@ impl Nodes {
 
 impl Partitions {
     pub(super) fn run(self, Context { client, screen }: &Context) -> Result<Ending, Failure> {
-        let Answer { text, document } = client.get::<Items<Partition>>("/v1/partitions", &[])?;
+        let Answer { text, document } = client.get::<Items<Partition>>("/v1/partitions", &[]).map_err(of_a_cluster)?;
         screen.show(&text, || {
             let mut table = Table::new(screen.out, &["PARTITIONS", "NODE", "ADDRESS"]);
             for run in document.items.chunk_by(|a, b| a.node == b.node) {

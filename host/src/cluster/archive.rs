@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use machine::Digest;
 use parking_lot::Mutex;
 
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, LONG};
 use crate::store::Archive;
 
 pub(super) struct DatabaseArchive {
@@ -55,11 +55,12 @@ async fn exchange(
     match keep {
         Some(bytes) => {
             let insert = "INSERT INTO durable.blob VALUES ($1, $2) ON CONFLICT DO NOTHING";
-            client.execute(insert, &[&digest, &bytes]).await?;
+            database.within(LONG, client.execute(insert, &[&digest, &bytes])).await?;
             Ok(None)
         }
         None => {
-            let row = client.query_opt("SELECT bytes FROM durable.blob WHERE digest = $1", &[&digest]).await?;
+            let select = "SELECT bytes FROM durable.blob WHERE digest = $1";
+            let row = database.within(LONG, client.query_opt(select, &[&digest])).await?;
             Ok(row.map(|row| row.get(0)))
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct Members {
     /// The epoch of each partition.
     pub(super) epochs: Vec<i64>,
     /// The number of the next record of each partition.
-    pub(super) nexts: Vec<u64>,
+    pub(super) next_records: Vec<u64>,
     /// When the next lease ends, if it isn't renewed.
     pub(super) next_end: Duration,
 }
@@ -126,8 +126,8 @@ pub(super) async fn look(client: &Client) -> Result<Members, DatabaseError> {
                  FROM durable.node WHERE lease_until > clock_timestamp() ORDER BY id";
     let partitions = "SELECT id, owner, lease_epoch, next_seq FROM durable.partition ORDER BY id";
     let (nodes, partitions) = futures::try_join!(client.query(nodes, &[]), client.query(partitions, &[]))?;
-    let (owners, epochs, nexts) = (vec![None; PARTITIONS], vec![0; PARTITIONS], vec![0; PARTITIONS]);
-    let mut members = Members { owners, epochs, nexts, next_end: Duration::MAX, ..Members::default() };
+    let (owners, epochs, next_records) = (vec![None; PARTITIONS], vec![0; PARTITIONS], vec![0; PARTITIONS]);
+    let mut members = Members { owners, epochs, next_records, next_end: Duration::MAX, ..Members::default() };
     let mut unreached = BTreeMap::new();
     for row in nodes {
         let (id, leaving, left): (NodeId, bool, f64) = (row.get(0), row.get(3), row.get(5));
@@ -146,7 +146,7 @@ pub(super) async fn look(client: &Client) -> Result<Members, DatabaseError> {
         let id: i16 = row.get(0);
         members.owners[id as usize] = row.get(1);
         members.epochs[id as usize] = row.get(2);
-        members.nexts[id as usize] = row.get::<_, i64>(3) as u64;
+        members.next_records[id as usize] = row.get::<_, i64>(3) as u64;
     }
     Ok(members)
 }

@@ -23,7 +23,7 @@ use super::peers::{Identity, Peer, Peers};
 use super::reach::{self, Reach};
 use super::snapshots::{Snapshots, restore};
 use super::{Options, carrier, directory, front};
-use crate::database::{Cluster, Database, DatabaseError};
+use crate::database::{Cluster, Database, DatabaseError, LONG};
 use crate::log::{AppendCounts, Appender, FencedLog, PostgresLedger, Watched};
 use crate::partition::{Partition, Parts, Place, Programs};
 use crate::protocol::Post;
@@ -192,7 +192,7 @@ impl Node {
         });
         // The first look is waited for, so that what is wrong with the database is said at once.
         let mut client = None;
-        node.look(&mut client).await?;
+        node.0.database.within(LONG, node.look(&mut client)).await?;
         let keeping = node.clone();
         tokio.spawn(async move { keeping.keep(client).await });
         tokio.spawn(reach::run(node.clone()));
@@ -277,16 +277,15 @@ impl Node {
     /// Keep the lease, and have what is to be had, until the process ends.
     async fn keep(&self, mut client: Option<Client>) {
         loop {
-            let next = match tokio::time::timeout(PATIENCE, self.look(&mut client)).await {
-                Ok(Ok(next)) => {
+            let next = match self.0.database.within(PATIENCE, self.look(&mut client)).await {
+                Ok(next) => {
                     if self.0.lost.write().take().is_some() {
                         tracing::info!("the database answers again");
                     }
                     next
                 }
-                failed => {
+                Err(error) => {
                     client = None;
-                    let error = failed.map_or(DatabaseError::Silent, |result| result.expect_err("it failed"));
                     let why = error.to_string();
                     if self.0.lost.read().as_ref() != Some(&why) {
                         tracing::error!("{why}; nothing is answered once the lease is over");
@@ -310,6 +309,10 @@ impl Node {
         let client = client.as_ref().expect("it was connected above");
         let lease = self.0.options.lease;
         let begun = Instant::now();
+        let durable: Vec<(u8, u64)> = {
+            let owned = self.0.owned.read();
+            owned.iter().map(|(number, owned)| (*number, owned.log.next.load(Ordering::Relaxed))).collect()
+        };
         let state = State { leaving: self.0.leaving.load(Ordering::Acquire), unreached: self.0.reach.silent() };
         if self.id() == 0 || !members::renew(client, self.own(), lease, &state).await? {
             if self.id() != 0 {
@@ -327,10 +330,6 @@ impl Node {
         if freed > 0 {
             tracing::info!("{freed} partitions of nodes that are gone are free");
         }
-        let durable: Vec<(u8, u64)> = {
-            let owned = self.0.owned.read();
-            owned.iter().map(|(number, owned)| (*number, owned.log.next.load(Ordering::Relaxed))).collect()
-        };
         let seen = members::look(client).await?;
         let id = self.id();
         self.0.peers.know(seen.peers.clone());
@@ -338,11 +337,12 @@ impl Node {
         let lost = |number: &u8| seen.owners[usize::from(*number)] != Some(id);
         let lost: Vec<u8> = self.0.owned.read().keys().copied().filter(lost).collect();
         lost.into_iter().for_each(|number| self.lose(number, "another node has taken it"));
-        // It may have nothing to append for long, and would go on showing what is lost.
+        // A partition may have nothing to append for long, and would go on showing what is lost.
         for (number, next) in durable {
-            if seen.nexts[usize::from(number)] < next && self.owned(number).is_some() {
-                let has = seen.nexts[usize::from(number)];
-                tracing::error!("partition {number} had {} records, and the database has {}", next - 1, has - 1);
+            let next_there = seen.next_records[usize::from(number)];
+            if next_there < next {
+                let lost = next - next_there;
+                tracing::error!("the database has lost the last {lost} records of partition {number}");
                 self.lose(number, "the database has lost what it had acknowledged");
             }
         }
@@ -433,8 +433,9 @@ impl Node {
         use futures_util::{StreamExt, stream};
         let count = taken.len();
         let begun = Instant::now();
-        let client = self.0.database.connect("restore").await;
-        let client = client.as_ref();
+        // A connection is a process of the database, and takes longer than what it is for.
+        let connection = tokio::sync::Mutex::new(None);
+        let connection = &connection;
         let restore = |(ticket, taken): (u64, Taken)| async move {
             let number = taken.partition;
             // The lease may be lost, and all with it, before it is restored; and it may have been taken again since.
@@ -443,11 +444,7 @@ impl Node {
                 return self.0.moving.write().end(number, ticket);
             }
             let path = self.path_of(number, taken.end.epoch);
-            let restored = match client {
-                Ok(client) => self.restore(client, id, taken).await,
-                Err(error) => Err(anyhow::anyhow!("{error}")),
-            };
-            match restored {
+            match self.restore(connection, id, taken).await {
                 Ok(owned) if is_ours() => {
                     if let Some(before) = self.0.owned.write().insert(number, owned.clone()) {
                         before.end("it was taken again");
@@ -474,11 +471,29 @@ impl Node {
         self.0.directory.path().join(format!("{number}-{epoch}.redb"))
     }
 
-    async fn restore(&self, client: &Client, id: NodeId, taken: Taken) -> anyhow::Result<Arc<Owned>> {
+    async fn restore(
+        &self,
+        connection: &tokio::sync::Mutex<Option<Arc<Client>>>,
+        id: NodeId,
+        taken: Taken,
+    ) -> anyhow::Result<Arc<Owned>> {
         let inner = &self.0;
         let number = taken.partition;
         let path = self.path_of(number, taken.end.epoch);
-        let tail = restore(client, &taken, &path).await?;
+        let client = {
+            let mut connection = connection.lock().await;
+            match connection.as_ref().filter(|client| !client.is_closed()) {
+                Some(client) => client.clone(),
+                None => connection.insert(Arc::new(inner.database.connect("restore").await?)).clone(),
+            }
+        };
+        let tail = match restore(&inner.database, &client, &taken, &path).await {
+            Ok(tail) => tail,
+            Err(error) => {
+                *connection.lock().await = None;
+                return Err(error);
+            }
+        };
         let watched = Arc::new(Watched::default());
         watched.bytes.store(tail.iter().map(|group| group.bytes.len() as u64).sum(), Ordering::Relaxed);
         let last_bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -535,7 +550,8 @@ impl Node {
             let given = async {
                 let _turn = self.0.gives.acquire().await;
                 let client = self.0.database.connect("give").await?;
-                members::give(&client, self.id(), number, owned.log.epoch.load(Ordering::Relaxed)).await
+                let epoch = owned.log.epoch.load(Ordering::Relaxed);
+                self.0.database.within(LONG, members::give(&client, self.id(), number, epoch)).await
             };
             // What is ours and not here is given away by a later look.
             if let Err(error) = given.await {
@@ -650,6 +666,7 @@ impl Moving {
 
 impl Owned {
     fn end(self: &Arc<Owned>, why: &str) {
+        self.log.is_abandoned.store(true, Ordering::Relaxed);
         self.partition.abandon(why);
         self.gone.send_replace(true);
         let owned = self.clone();

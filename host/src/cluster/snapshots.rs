@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::assignment::NodeId;
 use super::members::Taken;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, LONG};
 use crate::log::{Group, Watched, check_tail};
 
 /// The least that is appended between two snapshots of a partition.
@@ -82,8 +82,20 @@ async fn save(
     let insert = "INSERT INTO durable.snapshot (partition, applied, lease_epoch, piece, bytes)
                   VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
     for (piece, bytes) in file.chunks(PIECE_BYTES).enumerate() {
-        client.execute(insert, &[&id, &applied, &epoch, &(piece as i32), &bytes]).await?;
+        database.within(LONG, client.execute(insert, &[&id, &applied, &epoch, &(piece as i32), &bytes])).await?;
     }
+    database.within(LONG, point_to(&mut client, node, id, applied, epoch, (last, hash))).await
+}
+
+/// From here on a partition begins with this snapshot, if its log has what the snapshot has.
+async fn point_to(
+    client: &mut tokio_postgres::Client,
+    node: NodeId,
+    id: i16,
+    applied: i64,
+    epoch: i64,
+    (last, hash): (u64, [u8; 32]),
+) -> Result<(), DatabaseError> {
     let transaction = client.transaction().await?;
     // What is appended meanwhile is seen below.
     transaction.execute("SELECT FROM durable.partition WHERE id = $1 FOR UPDATE", &[&id]).await?;
@@ -125,6 +137,7 @@ pub(super) async fn found(
 
 /// Fetch what a partition that was taken begins with: its snapshot into this file, if there is one, and the log behind it.
 pub(super) async fn restore(
+    database: &Database,
     client: &tokio_postgres::Client,
     taken: &Taken,
     path: &Path,
@@ -135,7 +148,7 @@ pub(super) async fn restore(
     for piece in 0i32.. {
         let select = "SELECT bytes FROM durable.snapshot
                       WHERE partition = $1 AND applied = $2 AND lease_epoch = $3 AND piece = $4";
-        match client.query_opt(select, &[&id, &applied, &epoch, &piece]).await? {
+        match database.within(LONG, client.query_opt(select, &[&id, &applied, &epoch, &piece])).await? {
             Some(row) => file.extend_from_slice(row.get(0)),
             None => break,
         }
@@ -146,7 +159,7 @@ pub(super) async fn restore(
     }
     let select = "SELECT first, count, previous_hash, bytes FROM durable.log
                   WHERE partition = $1 AND first + count > $2::int8 + 1 ORDER BY first";
-    let rows = client.query(select, &[&id, &applied]).await?;
+    let rows = database.within(LONG, client.query(select, &[&id, &applied])).await?;
     let number = |row: &tokio_postgres::Row, column| row.get::<_, i64>(column) as u64;
     let rows = rows.iter().map(|row| (number(row, 0), number(row, 1), row.get(2), row.get(3))).collect();
     check_tail(rows, applied as u64, &taken.end).map_err(anyhow::Error::msg)

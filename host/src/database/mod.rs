@@ -6,6 +6,7 @@ mod schema;
 mod servers;
 mod tls;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// How long connecting may take, and how long a connection that says nothing is believed in.
 const CONNECT: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(5);
+/// How long a statement may take that nobody's lease depends on.
+pub const LONG: Duration = Duration::from_secs(30);
 
 /// Why the database can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,15 @@ pub enum DatabaseError {
     /// What is in it isn't ours, or of another version.
     #[error("the database can't be used: {0}")]
     Foreign(String),
+}
+
+impl DatabaseError {
+    /// The server is one of several, and takes nothing that is written: what another one says matters more.
+    fn is_of_standby(&self) -> bool {
+        let DatabaseError::Postgres(error) = self else { return false };
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        source.is_some_and(|source| source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// PostgreSQL's own words, which the library keeps in the source of its errors.
@@ -84,7 +96,7 @@ impl Database {
             let why = std::error::Error::source(&error).map_or(error.to_string(), |source| source.to_string());
             DatabaseError::Url(why)
         })?;
-        let mut servers = servers::of(&config);
+        let mut servers = servers::of(&config)?;
         for server in &mut servers {
             server.connect_timeout(CONNECT).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE).application_name("host");
         }
@@ -106,11 +118,29 @@ impl Database {
                 }
                 Err(error) => {
                     self.last.store((n + 1) % count, Ordering::Relaxed);
-                    failed = error;
+                    if matches!(failed, DatabaseError::Silent) || failed.is_of_standby() {
+                        failed = error;
+                    }
                 }
             }
         }
         Err(failed)
+    }
+
+    /// What comes of something that is asked of a server, if it comes in time. If it doesn't, or fails, another server is
+    /// connected to next, if there is one: one that takes connections may do nothing else.
+    pub async fn within<T, E: Into<DatabaseError>>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, DatabaseError> {
+        let answer = tokio::time::timeout(limit, asked).await;
+        let answer = answer.map_or(Err(DatabaseError::Silent), |answer| answer.map_err(Into::into));
+        if answer.is_err() {
+            let next = |last| (last + 1) % self.servers.len();
+            self.last.update(Ordering::Relaxed, Ordering::Relaxed, next);
+        }
+        answer
     }
 
     async fn connect_to(&self, server: usize, purpose: &str) -> Result<Client, DatabaseError> {
@@ -127,6 +157,6 @@ impl Database {
     /// this may be a new cluster.
     pub async fn prepare(&self, name: &str, may_be_new: bool) -> Result<Cluster, DatabaseError> {
         let mut client = self.connect("setup").await?;
-        schema::prepare(&mut client, name, may_be_new).await
+        self.within(LONG, schema::prepare(&mut client, name, may_be_new)).await
     }
 }

@@ -3,13 +3,20 @@
 use tokio_postgres::Config;
 use tokio_postgres::config::TargetSessionAttrs;
 
+use super::DatabaseError;
+
 /// A configuration for each. Of several, it is that which takes what is written.
-pub(super) fn of(all: &Config) -> Vec<Config> {
-    let count = all.get_hosts().len().max(all.get_hostaddrs().len());
+pub(super) fn of(all: &Config) -> Result<Vec<Config>, DatabaseError> {
+    let [hosts, addresses, ports] = [all.get_hosts().len(), all.get_hostaddrs().len(), all.get_ports().len()];
+    let count = hosts.max(addresses);
     if count < 2 {
-        return vec![all.clone()];
+        return Ok(vec![all.clone()]);
     }
-    (0..count).map(|n| one(all, n)).collect()
+    if hosts != count || ![0, count].contains(&addresses) || ![0, 1, count].contains(&ports) {
+        let what = format!("it has {hosts} hosts, {addresses} addresses and {ports} ports");
+        return Err(DatabaseError::Url(what));
+    }
+    Ok((0..count).map(|n| one(all, n)).collect())
 }
 
 /// The library can't be told which of the servers in a configuration to begin with, nor how long one of them may take.
@@ -41,6 +48,13 @@ fn one(all: &Config, n: usize) -> Config {
     if let Some(options) = all.get_options() {
         one.options(options);
     }
+    if let Some(interval) = all.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = all.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.keepalives(all.get_keepalives());
     one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
     one.channel_binding(all.get_channel_binding()).target_session_attrs(TargetSessionAttrs::ReadWrite);
     one
@@ -55,7 +69,7 @@ mod tests {
     #[test]
     fn each_server_is_as_the_url_says() {
         let all: Config = "postgres://me:secret@a:1,b:2/base?sslmode=require".parse().unwrap();
-        let servers = of(&all);
+        let servers = of(&all).unwrap();
         for (server, (name, port)) in servers.iter().zip([("a", 1), ("b", 2)]) {
             assert_eq!(server.get_hosts(), [Host::Tcp(name.into())]);
             assert_eq!(server.get_ports(), [port]);
@@ -65,6 +79,10 @@ mod tests {
         }
         assert_eq!(servers.len(), 2);
         let alone: Config = "postgres://me@a/base".parse().unwrap();
-        assert_eq!(of(&alone), [alone]);
+        assert_eq!(of(&alone).unwrap(), [alone]);
+        let odd: Config = "postgres://me@a:1,b:2,c/base".parse().unwrap();
+        assert_eq!(of(&odd).unwrap().len(), 3, "a port that isn't said is the usual one");
+        let odd: Config = "host=a,b,c port=1,2".parse().unwrap();
+        assert!(of(&odd).is_err());
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -69,7 +69,15 @@ pub struct Append {
     pub group: Group,
     /// The hash after it.
     pub hash: [u8; 32],
+    watched: Arc<Watched>,
     answer: oneshot::Sender<Appended>,
+}
+
+impl Append {
+    /// Nobody waits for it any more: whoever has the partition from here on does so under another epoch.
+    fn is_abandoned(&self) -> bool {
+        self.watched.is_abandoned.load(Relaxed) || self.answer.is_closed()
+    }
 }
 
 /// What became of an append.
@@ -111,6 +119,8 @@ pub struct Watched {
     pub next: AtomicU64,
     /// Where its groups end.
     pub trail: Trail,
+    /// This node has the partition no longer, at least not as it was taken then.
+    pub is_abandoned: AtomicBool,
 }
 
 /// The log of one partition, as its owner has it.
@@ -138,7 +148,7 @@ pub struct Appender {
 /// What was appended, for those who watch.
 #[derive(Debug, Default)]
 pub struct AppendCounts {
-    /// Statements.
+    /// Batches of groups.
     pub batches: AtomicU64,
     /// Groups in them, one for each partition.
     pub groups: AtomicU64,
@@ -260,13 +270,14 @@ impl FencedLog {
         self.end
     }
 
-    /// Send a group on its way. Until that has ended no other may be.
-    pub fn begin(&self, group: &Group) -> UnderWay {
+    /// Send a group on its way. Until that has ended no other may be: it would begin where this one does, and be refused.
+    pub fn begin(&mut self, group: &Group) -> UnderWay {
         let hash = chain(&self.end.hash, group);
         let (answer, appended) = oneshot::channel();
-        let (partition, node, end) = (self.partition, self.node, self.end);
+        let (partition, node, end, watched) = (self.partition, self.node, self.end, self.watched.clone());
+        let append = Append { partition, node, end, group: group.clone(), hash, watched, answer };
         // If nobody takes it the answer never comes.
-        let _ = self.appender.queue.send(Append { partition, node, end, group: group.clone(), hash, answer });
+        let _ = self.appender.queue.send(append);
         let after = End { next: group.last() + 1, hash, ..end };
         UnderWay { after, bytes: group.bytes.len() as u64, answer: appended }
     }
@@ -373,7 +384,7 @@ async fn run(mut ledger: impl Ledger, mut appends: mpsc::UnboundedReceiver<Appen
 /// Fence off what may still be on its way, look where the log ends, and append again if it isn't there.
 async fn find_out(ledger: &mut impl Ledger, append: &mut Append, counts: &AppendCounts) -> Appended {
     let after = End { epoch: append.end.epoch, next: append.group.last() + 1, hash: append.hash };
-    loop {
+    while !append.is_abandoned() {
         let failed = match ledger.look(append).await {
             Ok(seen) => match (Found::of(seen.as_ref(), &append.end, &after), seen) {
                 (Found::Durable, Some(end)) => return Appended::Durable { epoch: end.epoch },
@@ -393,11 +404,9 @@ async fn find_out(ledger: &mut impl Ledger, append: &mut Append, counts: &Append
         if let Some(error) = failed {
             counts.stall(&error);
         }
-        if append.answer.is_closed() {
-            return Appended::Fenced;
-        }
         ledger.pause().await;
     }
+    Appended::Fenced
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A log is an ordered run of records, numbered from 1, appended in groups. It knows nothing of what is in a record.
 //! - `embedded`: in one host it is files of its own, so that an append never waits for the store to be written
 //! - `fenced`: in a cluster only the owner of a partition can append to its log, which is kept in a ledger
-//! - `postgres`: the ledger of a cluster. A third one, in memory and with faults, is that of the simulation
+//! - `postgres`: the ledger of a cluster. Another one, in memory and with faults, is that of the simulation
 
 mod embedded;
 mod fenced;

@@ -5,7 +5,6 @@
 //! lease epoch raised, and appends nothing. A database that was rolled back may also give an epoch or the number of a node
 //! again: so the row has to name the node as well, and the node's own row has to have the certificate of this process.
 
-use std::future::Future;
 use std::time::Duration;
 
 use super::{Append, End, Ledger};
@@ -94,7 +93,7 @@ impl PostgresLedger {
     }
 
     /// After a failure another connection is opened.
-    fn told<T>(&mut self, answer: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+    fn keep_or_close<T>(&mut self, answer: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
         if answer.is_err() {
             self.open = None;
         }
@@ -106,23 +105,20 @@ impl Ledger for PostgresLedger {
     type Error = DatabaseError;
 
     async fn append(&mut self, batch: &[Append]) -> Result<Vec<u8>, DatabaseError> {
-        let answer = patiently(self.ask_append(batch)).await;
-        self.told(answer)
+        let database = self.database.clone();
+        let answer = database.within(PATIENCE, self.ask_append(batch)).await;
+        self.keep_or_close(answer)
     }
 
     async fn look(&mut self, append: &Append) -> Result<Option<End>, DatabaseError> {
-        let answer = patiently(self.ask_look(append)).await;
-        self.told(answer)
+        let database = self.database.clone();
+        let answer = database.within(PATIENCE, self.ask_look(append)).await;
+        self.keep_or_close(answer)
     }
 
     async fn pause(&mut self) {
         tokio::time::sleep(RETRY).await;
     }
-}
-
-/// What the database says, if it says it in time.
-async fn patiently<T>(asked: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(DatabaseError::Silent))
 }
 
 impl End {

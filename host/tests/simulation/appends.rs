@@ -196,13 +196,7 @@ impl World {
                 }
                 Said::Appended(appended)
             }
-            Question::Look { place, node, before, after } => {
-                let end = self.database.look_at_end(node, place);
-                let is_at = |hash| u64::from(end.is_some_and(|end| end.hash == hash));
-                self.counts.found_missing += is_at(before);
-                self.counts.found_durable += is_at(after);
-                Said::Seen(end)
-            }
+            Question::Look { place, node, .. } => Said::Seen(self.database.look_at_end(node, place)),
             Question::Pause => Said::Paused,
         };
         if let Some(back) = back {
@@ -221,6 +215,12 @@ impl World {
             (None, Question::Append(wanted)) => {
                 self.counts.unknown += wanted.len() as u64;
                 self.gave_up_waiting(&wanted)
+            }
+            (Some(Said::Seen(end)), Question::Look { before, after, .. }) => {
+                let is_at = |hash| u64::from(end.is_some_and(|end| end.hash == hash));
+                self.counts.found_missing += is_at(before);
+                self.counts.found_durable += is_at(after);
+                Some(Said::Seen(end))
             }
             (said, _) => said,
         };

@@ -189,19 +189,18 @@ async fn takeovers(report: &mut Report, measured: &Measured<'_>, postgres: &Post
     Ok(())
 }
 
-/// Histories that leave nothing behind: each of its calls, once it is answered and forgotten.
-const HISTORIES: [&str; 2] = ["calls of echo", "promises of 2 KiB"];
-/// How long they are.
+/// How long the histories are that leave nothing behind.
 const LENGTHS: [u64; 3] = [10_000, 100_000, 1_000_000];
 
 /// A node that begins with nothing, after histories of different lengths that have left the same behind.
 async fn recovery(report: &mut Report, measured: &Measured<'_>, postgres: &Postgres) -> Result<()> {
     report.section("a node that begins with nothing: until all partitions are served, after what is forgotten");
     let promise = |body: String| Call { path: "/v1/promises".into(), body: body.into(), expected: "pending".into() };
-    let param = "x".repeat(2 << 10);
-    for (kind, history) in HISTORIES.into_iter().enumerate() {
+    let large = promise(format!("{{\"timeout_ms\":0,\"param\":\"{}\"}}", "x".repeat(2 << 10)));
+    let large = Call { expected: "timed_out".into(), ..large };
+    for (history, of_these) in [("calls of echo", None), ("promises of 2 KiB", Some(large))] {
         for length in LENGTHS {
-            let name = format!("history{kind}of{length}");
+            let name = format!("{}{length}", history.replace(' ', "_").to_lowercase());
             let database = postgres.database(&name);
             let flags = ["--retention", "1s"];
             let mut first = node(measured, &database, &flags)?;
@@ -209,13 +208,7 @@ async fn recovery(report: &mut Report, measured: &Measured<'_>, postgres: &Postg
             first.upload(measured.guest).await?;
             let live = |n| promise(format!("{{\"id\":\"live-{n}\"}}"));
             closed(first.address(), 64, Until::Count(LIVE), live).await?;
-            let call = match kind {
-                0 => first.call(Work::Echo),
-                _ => {
-                    let passes = promise(format!("{{\"timeout_ms\":0,\"param\":\"{param}\"}}"));
-                    Call { expected: "timed_out".into(), ..passes }
-                }
-            };
+            let call = of_these.clone().unwrap_or_else(|| first.call(Work::Echo));
             closed(first.address(), 64, Until::Count(length), |_| call.clone()).await?;
             // Until the newest that there is are those that live.
             while first.get("/v1/executions?limit=1").await?["items"] != Value::Array(Vec::new())

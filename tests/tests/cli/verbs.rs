@@ -200,6 +200,14 @@ fn a_host_that_is_not_there() {
 }
 
 #[test]
+fn a_single_host_is_no_cluster() {
+    let host = Setup::new().bare().start();
+    for verb in ["nodes", "partitions"] {
+        Cli::of(&host).run(&[verb]).ended(3).says(&["this is a single host", "host serve --cluster"]);
+    }
+}
+
+#[test]
 fn help_and_mistakes() {
     let cli = Cli { url: "http://127.0.0.1:1".into(), token: None };
     let help = cli.run(&["--help"]).ended(0);

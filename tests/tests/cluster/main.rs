@@ -12,6 +12,7 @@ mod protocol;
 mod snapshots;
 mod work;
 
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -122,6 +123,23 @@ fn any_node_answers_for_all() {
 #[test]
 fn lists_are_of_all_partitions() {
     let nodes = calm_cluster(2, "lists");
+    let listed = |verb: &str| {
+        let ran = Command::new(tests::host_binary()).args(["--url", nodes[0].url(), verb]).output();
+        let out = String::from_utf8(ran.expect("it can be started").stdout).expect("it prints text");
+        let rows = out.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect());
+        rows.collect::<Vec<Vec<String>>>()
+    };
+    let (of_nodes, partitions) = (listed("nodes"), listed("partitions"));
+    let size = |range: &str| -> usize {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        last.parse::<usize>().expect("a number") + 1 - first.parse::<usize>().expect("a number")
+    };
+    for node in &nodes {
+        let row = of_nodes.iter().find(|row| row[1] == node.peer_address()).expect("it is one of them");
+        assert_eq!(row[2], "32", "{row:?}");
+        let own = partitions.iter().filter(|row| row[2] == node.peer_address());
+        assert_eq!(own.map(|row| size(&row[0])).sum::<usize>(), 32, "{partitions:?}");
+    }
     let mut made: Vec<String> = (0..120).map(|n| format!("list-{n}")).collect();
     for (n, id) in made.iter().enumerate() {
         nodes[n % 2].post("/v1/promises", &json!({ "id": id })).expect(201);
