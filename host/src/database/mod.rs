@@ -28,13 +28,20 @@ pub enum DatabaseError {
     Url(String),
     /// It can't be reached, or doesn't do as asked.
     #[error("{}", explain(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
     /// It didn't answer in time.
     #[error("the database doesn't answer")]
     Silent,
     /// What is in it isn't ours, or of another version.
     #[error("the database can't be used: {0}")]
     Foreign(String),
+}
+
+/// What it says has the words of its sources already.
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> DatabaseError {
+        DatabaseError::Postgres(error)
+    }
 }
 
 impl DatabaseError {
