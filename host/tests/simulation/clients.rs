@@ -140,6 +140,13 @@ impl World {
                 (Some(outcome), None) => drop(self.known.insert(about.clone(), (self.now, outcome.clone()))),
                 _ => {}
             }
+            match self.there.get(&about) {
+                Some(at) if !is_there && *at < began => {
+                    return self.violated(format!("{about} was there at {at} ms, and isn't for who asked later"));
+                }
+                None if is_there => drop(self.there.insert(about.clone(), self.now)),
+                _ => {}
+            }
             let truth = self.database.rows[carrier.place].truth.promises.get(&about);
             let is_true = match (&outcome, truth) {
                 (None, None) => !is_there,

@@ -3,8 +3,8 @@
 //! stand still, messages are lost, late, doubled and out of order, clocks are wrong, appends have unknown outcomes, nodes
 //! are cut off, disks are slow and fail, and the log is rolled back under them. Held against the truth, which is what the log has accepted:
 //!
-//! - nobody is told, and no mail leaves, before the log has what it rests on; what was settled is settled for good, and
-//!   for everybody who asks later;
+//! - nobody is told, and no mail leaves, before the log has what it rests on; what is there is there for everybody who asks
+//!   later, and what was settled is settled, for good and in one way;
 //! - all that clients of the protocol were told of a promise can have happened in one order (`order`), and a task is taken
 //!   once under each version;
 //! - what the log accepts is from whoever has the partition, follows on what it had, and is something that can happen

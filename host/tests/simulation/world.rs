@@ -54,6 +54,8 @@ pub struct World {
     pub rolls_back: bool,
     /// What clients were told, and when first.
     pub known: BTreeMap<Id, (u64, Outcome)>,
+    /// When somebody was first told that a promise is there.
+    pub there: BTreeMap<Id, u64>,
     pub cast: Cast,
     pub protocol: Protocol,
     /// Rooms of guests at work, and of older sessions the executions, where that is mistaken.
@@ -125,6 +127,7 @@ impl World {
             late: [0, 5, 20][dice.below(3)],
             rolls_back,
             known: BTreeMap::new(),
+            there: BTreeMap::new(),
             cast: cast.clone(),
             protocol,
             desk: Desk::default(),
