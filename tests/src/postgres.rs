@@ -334,8 +334,11 @@ impl Drop for Postgres {
                 lines[lines.len().saturating_sub(40)..].join("\n")
             );
         }
+        // Those that stand still don't see that it is gone.
+        if self.child.is_some() {
+            self.signal_all(libc::SIGKILL);
+        }
         if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
             let _ = child.wait();
         }
         for disk in &self.disks {

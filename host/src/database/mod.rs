@@ -37,7 +37,7 @@ pub enum DatabaseError {
     Foreign(String),
 }
 
-/// What it says has the words of its sources already.
+/// Not as a source: what is said of it has its words already.
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> DatabaseError {
         DatabaseError::Postgres(error)

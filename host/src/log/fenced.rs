@@ -108,7 +108,7 @@ impl Trail {
     }
 }
 
-/// What others on the node see of a partition's log.
+/// What others on the node see of a partition's log, and tell it.
 #[derive(Default)]
 pub struct Watched {
     /// Bytes that were appended since the last snapshot.
