@@ -48,7 +48,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-pub use host::testing::{Configuration, Effects, Failure, ROOT, Report, Run, Stub, Test, TestError, TroubleKind};
+pub use host_testing::{Configuration, Effects, Failure, ROOT, Report, Run, Stub, Test, TestError, TroubleKind};
 
 /// The crate's own component, built for this test: the bytes of its file. See [`build`].
 #[macro_export]

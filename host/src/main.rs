@@ -1,4 +1,4 @@
-//! The `host` binary. All of it is in the library, where it can be tested.
+//! The `host` binary. All of it is in the crates below, where it can be tested.
 
 use std::process::ExitCode;
 
@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    host::cli::main()
+    host_cli::main()
 }

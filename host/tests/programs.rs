@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use host::runtime::{Answer, Limits, Program, Runtime, Start, Status, Wanted};
+use host_runtime::{Answer, Limits, Program, Runtime, Start, Status, Wanted};
 use machine::{Ask, Completion, Entry, Event, Id, Names, Outcome, Payload, Replay, Replayed};
 use tests::{Manner, Programs};
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-use host::simulation::{Append, AppendCounts, Appender, End, Group, Ledger, UnderWay};
+use host_log::{Append, AppendCounts, Appender, End, Group, Ledger, UnderWay};
 use tokio::sync::oneshot;
 
 use super::Mutation;

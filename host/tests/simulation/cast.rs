@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use host::simulation::{Answer, Beginning, Lodger, Stage, Told};
+use crate::stage::Stage;
+use host_partition::{Answer, Beginning, Lodger, Told};
 use machine::{Component, Rest};
 
 use super::guests::{self, Names, Scripted};

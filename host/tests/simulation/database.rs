@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use host::simulation::{End, FIRST_HASH, Group, MemoryFile, chain};
+use host_log::{End, FIRST_HASH, Group, chain};
+use host_store::MemoryFile;
 use machine::{Applied, Memory, Op, Record, apply};
 
 use super::{LEASE, Mutation, guests::PARTS};

@@ -1,6 +1,8 @@
 //! What can happen, each at its time.
 
-use host::simulation::{Answer, Key, MemoryFile, Message as Post};
+use host_cluster::Key;
+use host_partition::{Answer, Message as Post};
+use host_store::MemoryFile;
 use machine::{Id, Message};
 
 use super::appends::{Question, Said as LedgerAnswer};

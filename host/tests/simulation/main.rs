@@ -48,6 +48,7 @@ mod order;
 mod partitions;
 mod protocol;
 mod rooms;
+mod stage;
 mod trouble;
 mod undisturbed;
 mod world;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use host::simulation::{Driven, FencedLog, Lodgers, MemoryFile, Watched, answers_for, check_tail, plan_of};
+use host_cluster::{Lodgers, answers_for, plan_of};
+use host_log::{FencedLog, Watched, check_tail};
+use host_partition::Driven;
+use host_store::MemoryFile;
 use machine::Op;
 use tokio::sync::oneshot;
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use host::protocol::{Calls, Envelope, Facts, Look, Parsed, To};
-use host::simulation::{Driven, Message};
+use host_partition::{Driven, Message};
+use host_protocol::{Calls, Envelope, Facts, Look, Parsed, To};
 use machine::{Granted, Id, Op, Payload, Promise, Settings};
 use serde_json::{Value, json};
 

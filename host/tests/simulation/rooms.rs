@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
-use host::simulation::{Answer, Beginning, Key, Room, Told};
+use host_cluster::Key;
+use host_partition::{Answer, Beginning, Room, Told};
 use machine::Id;
 
 use super::Mutation;

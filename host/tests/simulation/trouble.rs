@@ -1,7 +1,7 @@
 //! What goes wrong: processes crash and stand still, nodes are cut off, clocks are set, disks are slow and fail, and the log
 //! is rolled back.
 
-use host::simulation::Lodgers;
+use host_cluster::Lodgers;
 
 use super::appends::Appends;
 use super::events::Event;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use host::simulation::{Answer as Did, Beginning, Told};
+use host_partition::{Answer as Did, Beginning, Told};
 use machine::{Answer, Completion, Id, Memory, Op, Outcome, Progress, Record, Reply, TaskState, apply};
 
 use super::START;

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use host::simulation::{Answer, Key, Lodgers};
+use host_cluster::{Key, Lodgers};
+use host_partition::Answer;
 use machine::{Id, Op, Outcome};
 
 use super::appends::Appends;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use host::log::{EmbeddedLog, Group, Log};
-use host::runtime::{Limits, Program, Runtime, Session, Start, Status};
-use host::store::Disk;
+use host_log::{EmbeddedLog, Group, Log};
+use host_runtime::{Limits, Program, Runtime, Session, Start, Status};
+use host_store::Disk;
 use machine::{Completion, Event, Id, Outcome, Payload};
 
 use crate::figures::{Figure, Report, Times};
